@@ -40,7 +40,8 @@ class Registry(Generic[T]):
         known = self._members.get(name)
         if known is not None and known is not member and not _is_reimport(known, member):
             raise OptionError(
-                f"The {self.kind} name '{name}' is taken by {known!r}; give {member!r} another name."
+                f"The {self.kind} name '{name}' is taken by {known!r}. "
+                f"Give {member!r} another name."
             )
         self._members[name] = member
         return member
