@@ -1,0 +1,21 @@
+"""What a mutator says about one choice block in one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Decision:
+    """The coefficients of K candidates and which of them must run.
+
+    Args:
+        mix: ``(K,)``, in the order of the candidates; None selects `active` as they are, so that
+            a block costs what the chosen candidates cost. The coefficients need not sum to 1.
+        active: Indices of the candidates that run, ascending.
+    """
+
+    mix: Tensor | None
+    active: tuple[int, ...]

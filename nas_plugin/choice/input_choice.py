@@ -1,0 +1,113 @@
+"""Some of several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
+from nas_plugin.errors import ChoiceError
+
+
+class InputChoice(ChoiceBlock):
+    """Chooses `n_chosen` of K input tensors.
+
+    Args:
+        n_candidates: K; not needed where `choose_from` is given.
+        choose_from: One name an input. The key of a LayerChoice says that the input is that
+            block's output: a differentiable search then ranks the input by that block's logits.
+            `NO_KEY` is an input without a name.
+        n_chosen: How many inputs are chosen; None is any number, none included.
+        reduction: ``sum``, ``mean``, ``concat`` (dim 1) or ``none`` (a list).
+        return_mask: Also return which inputs were active, ``(K,)`` bool.
+        key: Blocks with equal keys share one decision; the module's path if None.
+
+    Shape:
+        - Input: a list of K tensors, or a dict from the names in `choose_from` to tensors
+        - Output: None if nothing is chosen, the bare tensor if one is
+        - ``Decision.mix``: ``(K,)``
+
+    Raises:
+        ChoiceError: If the numbers contradict each other.
+    """
+
+    kind = "input"
+    NO_KEY = ""
+
+    def __init__(
+        self,
+        n_candidates: int | None = None,
+        choose_from: Sequence[str] | None = None,
+        n_chosen: int | None = None,
+        reduction: str = "sum",
+        return_mask: bool = False,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(key)
+        if n_candidates is None and choose_from is None:
+            raise ChoiceError(f"InputChoice '{key}' needs n_candidates or choose_from.")
+        if choose_from is None:
+            choose_from = [self.NO_KEY] * (n_candidates or 0)
+        if n_candidates is not None and n_candidates != len(choose_from):
+            raise ChoiceError(
+                f"InputChoice '{key}': n_candidates is {n_candidates}, "
+                f"but choose_from has {len(choose_from)} entries."
+            )
+        named = [name for name in choose_from if name != self.NO_KEY]
+        if not choose_from or len(set(named)) != len(named):
+            raise ChoiceError(
+                f"InputChoice '{key}' chooses from {list(choose_from)}: at least one input is "
+                "needed, and no name may occur twice."
+            )
+        if n_chosen is not None and not 1 <= n_chosen <= len(choose_from):
+            raise ChoiceError(
+                f"InputChoice '{key}': n_chosen must lie in [1, {len(choose_from)}] or be None "
+                f"for any number, got {n_chosen}."
+            )
+        self.choose_from = list(choose_from)
+        self.n_candidates = len(self.choose_from)
+        self._n_chosen = n_chosen
+        self.reduction = check_reduction(reduction)
+        self.return_mask = return_mask
+
+    @property
+    def candidates(self) -> tuple[str | int, ...]:
+        if self.NO_KEY in self.choose_from:
+            return tuple(range(self.n_candidates))
+        return tuple(self.choose_from)
+
+    @property
+    def n_chosen(self) -> int | None:
+        return self._n_chosen
+
+    def forward(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
+        decision = self.decision()
+        tensors = self.as_list(inputs)
+        chosen = [
+            tensors[i] if decision.mix is None else decision.mix[i] * tensors[i]
+            for i in decision.active
+        ]
+        names = [self.candidates[i] for i in decision.active]
+        out = reduce_chosen(chosen, names, self.reduction, self.key)
+        return (out, mask_of(decision.active, self.n_candidates)) if self.return_mask else out
+
+    def as_list(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tensor]:
+        """Returns the K inputs in the order of `choose_from`.
+
+        Raises:
+            ChoiceError: If their number or names are others.
+        """
+        if isinstance(inputs, Mapping):
+            if set(inputs) != set(self.choose_from):
+                raise ChoiceError(
+                    f"InputChoice '{self.key}' takes the inputs {self.choose_from}, "
+                    f"got {sorted(inputs)}."
+                )
+            return [inputs[name] for name in self.choose_from]
+        if len(inputs) != self.n_candidates:
+            raise ChoiceError(
+                f"InputChoice '{self.key}' takes {self.n_candidates} inputs, got {len(inputs)}."
+            )
+        return list(inputs)

@@ -1,0 +1,138 @@
+"""One of several layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
+from nas_plugin.errors import ChoiceError
+
+
+class LayerChoice(ChoiceBlock):
+    """Chooses among K candidates that map the same input to same-shaped outputs.
+
+    During search the output is a mix of candidates; after fixing an architecture it is one of them.
+    The candidates are children of the block, under their own names.
+
+    Args:
+        op_candidates: Name → module, or a list of modules (named "0", "1", …).
+        reduction: ``sum``, ``mean``, ``concat`` (dim 1) or ``none`` (a list).
+        return_mask: Also return which candidates were active, ``(K,)`` bool.
+        key: Blocks with equal keys share one decision; the module's path if None.
+
+    Shape:
+        - Input: what the candidates take
+        - Output: what the candidates give, all of one shape unless ``concat`` or ``none``
+        - ``Decision.mix``: ``(K,)``, in the order of ``op_candidates``
+
+    Raises:
+        ChoiceError: If ``op_candidates`` is empty, holds something else than modules, or a name
+            is reserved.
+    """
+
+    kind = "layer"
+
+    def __init__(
+        self,
+        op_candidates: Mapping[str, nn.Module] | Sequence[nn.Module],
+        reduction: str = "sum",
+        return_mask: bool = False,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(key)
+        self.reduction = check_reduction(reduction)
+        self.return_mask = return_mask
+        self.names: list[str] = []
+        if not isinstance(op_candidates, Mapping):
+            op_candidates = {str(i): module for i, module in enumerate(op_candidates)}
+        for name, module in op_candidates.items():
+            self._add(name, module)
+        if not self.names:
+            raise ChoiceError(
+                f"LayerChoice '{key}' has no candidate. Give it a list or a dict of modules."
+            )
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        return tuple(n for n in self.names if getattr(self._modules[n], "never_kept", False))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        decision = self.decision()
+        outputs, names = [], []
+        for index in decision.active:
+            name = self.names[index]
+            output = self.get_submodule(name)(*args, **kwargs)
+            outputs.append(output if decision.mix is None else decision.mix[index] * output)
+            names.append(name)
+        out = reduce_chosen(outputs, names, self.reduction, self.key)
+        return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (self.get_submodule(name) for name in self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, index: int | str | slice) -> Any:
+        """Returns the candidate of a number or name, or a list of candidates for a slice."""
+        if isinstance(index, slice):
+            return [self.get_submodule(name) for name in self.names[index]]
+        return self.get_submodule(self._name(index))
+
+    def __setitem__(self, index: int | str, module: nn.Module) -> None:
+        """Replaces a candidate, or adds one under a new name."""
+        self.check_unbound("replace a candidate")
+        if isinstance(index, str) and index not in self.names:
+            self._add(index, module)
+            return
+        self._modules[self._name(index)] = self._checked(module)
+
+    def __delitem__(self, index: int | str | slice) -> None:
+        self.check_unbound("delete a candidate")
+        gone = self.names[index] if isinstance(index, slice) else [self._name(index)]
+        if len(gone) == len(self.names):
+            raise ChoiceError(f"LayerChoice '{self.key}' would be left without a candidate.")
+        for name in gone:
+            del self._modules[name]
+            self.names.remove(name)
+
+    def _name(self, index: int | str) -> str:
+        if isinstance(index, str) and index in self.names:
+            return index
+        if isinstance(index, int) and -len(self.names) <= index < len(self.names):
+            return self.names[index]
+        # IndexError and KeyError keep `for` loops and `in` working as on lists and dicts.
+        message = f"LayerChoice '{self.key}' has no candidate {index!r}; it has {self.names}."
+        raise KeyError(message) if isinstance(index, str) else IndexError(message)
+
+    def _add(self, name: str, module: nn.Module) -> None:
+        if not isinstance(name, str) or not name or "." in name or "/" in name:
+            raise ChoiceError(
+                f"LayerChoice '{self.given_key}': a candidate's name is a string without '.' and "
+                f"'/', got {name!r}."
+            )
+        if hasattr(self, name):
+            raise ChoiceError(
+                f"LayerChoice '{self.given_key}': the candidate name '{name}' is reserved, because "
+                "torch modules have an attribute of that name. Choose another."
+            )
+        self.add_module(name, self._checked(module))
+        self.names.append(name)
+
+    def _checked(self, module: nn.Module) -> nn.Module:
+        if not isinstance(module, nn.Module):
+            raise ChoiceError(
+                f"LayerChoice '{self.given_key}': every candidate is a torch module, "
+                f"got {module!r}."
+            )
+        return module

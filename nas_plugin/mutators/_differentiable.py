@@ -1,0 +1,100 @@
+"""The table of logits that all differentiable mutators share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas_plugin.choice.decision import Decision
+from nas_plugin.mutators.mutator import Mutator
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.discretize import discretize
+
+
+class DifferentiableMutator(Mutator):
+    """Holds logits of B keys and K candidates as one padded table.
+
+    A subclass gives `relax`. Input choices that follow edges have no row: all their inputs run.
+    Input choices of any number have independent sigmoids, whatever `relax` does with the others.
+
+    Args:
+        model: The model whose choice blocks are decided.
+        seed: Seeds the logits and all later draws.
+        scale: Standard deviation of the initial logits.
+
+    Attributes:
+        alphas: ``(B, K)``; entries past a key's own candidates are never used.
+        rows: The key of each row.
+    """
+
+    def __init__(self, model: nn.Module, *, seed: int = 0, scale: float = 1e-3) -> None:
+        super().__init__(model, seed=seed)
+        choices = [c for c in self.space.values() if not self.space.follows_edges(c)]
+        self.rows = [choice.key for choice in choices]
+        widths = torch.tensor([len(choice.candidates) for choice in choices])
+        width = int(widths.max())
+        noise = torch.randn(len(choices), width, generator=self.generator)
+        self.valid: Tensor
+        self.independent: Tensor
+        self.register_buffer("valid", torch.arange(width) < widths[:, None], persistent=False)
+        any_number = [c.kind == "input" and c.n_chosen is None for c in choices]
+        self.register_buffer("independent", torch.tensor(any_number)[:, None], persistent=False)
+        self._any_independent = any(any_number)
+        self._widths: list[int] = widths.tolist()
+        self._all = [tuple(range(n)) for n in self._widths]
+        self.alphas = nn.Parameter(scale * noise * self.valid)
+
+    def relax(self, logits: Tensor) -> Tensor:
+        """Turns logits ``(B, K)`` into mixes ``(B, K)``, one row per key."""
+        raise NotImplementedError(f"{type(self).__name__} must say how logits become mixes")
+
+    def masked_softmax(self, logits: Tensor) -> Tensor:
+        """Softmax over each row's own candidates, ``(B, K)``; zero past them."""
+        return logits.masked_fill(~self.valid, float("-inf")).softmax(dim=1)
+
+    def probabilities(self) -> Tensor:
+        """The strength of every candidate, ``(B, K)``, by which it is kept or not."""
+        return self._with_sigmoids(self.masked_softmax(self.alphas))
+
+    def sample_search(self) -> dict[str, Decision]:
+        mixes = self._with_sigmoids(self.relax(self.alphas))
+        width = mixes.shape[1]
+        active = self._all
+        if self.sparse:
+            nonzero = (mixes != 0).tolist()
+            active = [tuple(i for i, on in enumerate(row) if on) for row in nonzero]
+        decisions = {
+            key: Decision(mix if n == width else mix[:n], chosen)
+            for key, mix, n, chosen in zip(
+                self.rows, mixes.unbind(0), self._widths, active, strict=True
+            )
+        }
+        for key, choice in self.space.items():
+            if key not in decisions:
+                decisions[key] = Decision(None, tuple(range(len(choice.candidates))))
+        return decisions
+
+    def export(self) -> Architecture:
+        return discretize(self.space, self._scores())
+
+    def status(self) -> dict[str, dict[str, float]]:
+        return {
+            key: dict(zip(map(str, self.space[key].candidates), row, strict=True))
+            for key, row in self._scores().items()
+        }
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "rows": self.rows}
+
+    def _scores(self) -> dict[str, list[float]]:
+        with torch.no_grad():
+            table = self.probabilities().tolist()
+        return {key: row[:n] for key, row, n in zip(self.rows, table, self._widths, strict=True)}
+
+    def _with_sigmoids(self, mixes: Tensor) -> Tensor:
+        if not self._any_independent:
+            return mixes
+        independent = self.alphas.sigmoid() * self.valid
+        return torch.where(self.independent, independent, mixes)

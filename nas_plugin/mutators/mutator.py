@@ -1,0 +1,164 @@
+"""What every one-shot mutator does: own decisions, and say them before each forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nas_plugin.choice.binding import Binding
+from nas_plugin.choice.decision import Decision
+from nas_plugin.errors import CheckpointError, OptionError
+from nas_plugin.registry import Registry
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.collect import search_space, value_choices
+from nas_plugin.space.search_space import SearchSpace
+
+mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
+
+
+class Mutator(nn.Module):
+    """Decides the choice blocks of a model.
+
+    A subclass gives `sample_search` and `export`; its parameters are the logits. It never touches
+    a candidate's output, an optimizer or a device.
+
+    Args:
+        model: The model whose choice blocks are decided.
+        seed: Seeds the mutator's own generator.
+
+    Attributes:
+        space: The model's search space.
+        generator: All randomness of the mutator; it lives on the CPU, so that every device and
+            every rank draws the same.
+
+    Raises:
+        SpaceError: If the model has no choice block.
+        OptionError: If the model has a ValueChoice, which cannot change after construction.
+        ChoiceError: If another mutator decides the model.
+    """
+
+    name: ClassVar[str]
+    #: Whether most coefficients are zero, so that only the active candidates run.
+    sparse: ClassVar[bool] = False
+
+    def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name is not None:
+            cls.name = name
+            mutators.add(name, cls)
+
+    def __init__(self, model: nn.Module, *, seed: int = 0) -> None:
+        super().__init__()
+        values = value_choices(model)
+        if values:
+            raise OptionError(
+                f"{type(self).__name__} cannot search the ValueChoice '{next(iter(values))}': a "
+                "value is fixed when the model is built. Use a multi-trial strategy, or fix it "
+                "with build(factory, architecture)."
+            )
+        self.space: SearchSpace = search_space(model)
+        self.binding = Binding(type(self).__name__)
+        self.final_binding = Binding(f"{type(self).__name__} (final)")
+        self._has_final = False
+        self.binding.attach(model)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def sample_search(self) -> dict[str, Decision]:
+        """Returns this step's decision for every key."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it samples")
+
+    def sample_final(self) -> dict[str, Decision]:
+        """Returns the decisions of the exported architecture."""
+        return decisions_of(self.space, self.export())
+
+    def export(self) -> Architecture:
+        """Returns the best architecture as far as it is known."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it exports")
+
+    def status(self) -> dict[str, dict[str, float]]:
+        """Returns, for every key that is decided by itself, candidate → probability."""
+        raise NotImplementedError(f"{type(self).__name__} must say its probabilities")
+
+    def reset(self) -> None:
+        """Decides all blocks for the forward passes that follow.
+
+        Under `torch.no_grad` the coefficients carry no gradient, as in a weight step.
+        """
+        self.binding.decisions = self.sample_search()
+        if self._has_final:
+            self.final_binding.decisions = self.sample_final()
+
+    def use(self, architecture: Mapping[str, Any]) -> None:
+        """Runs one architecture inside the supernet until the next `reset`."""
+        chosen = self.space.architecture(architecture)
+        self.binding.decisions = decisions_of(self.space, chosen)
+
+    def bind(self, model: nn.Module, final: bool = False) -> None:
+        """Decides another model of the same keys too.
+
+        Args:
+            model: For example an averaged copy, or an evaluation network.
+            final: Give it the exported architecture instead of the search's decisions.
+
+        Raises:
+            OptionError: If its search space is another one.
+        """
+        if search_space(model) != self.space:
+            raise OptionError(
+                f"{type(self).__name__} decides {len(self.space)} keys, but the other model has "
+                f"another search space: {sorted(set(self.space) ^ set(search_space(model)))[:8]}."
+            )
+        (self.final_binding if final else self.binding).attach(model)
+        self._has_final = self._has_final or final
+
+    def unbind(self, model: nn.Module) -> None:
+        """Stops deciding `model`."""
+        self.binding.detach(model)
+        self.final_binding.detach(model)
+
+    def start_epoch(self, progress: float) -> None:
+        """Adapts schedules such as a temperature.
+
+        Args:
+            progress: Finished part of the search, in [0, 1]; 0 in the first epoch, 1 in the last.
+        """
+
+    def penalty(self, decisions: Mapping[str, Decision]) -> Tensor | None:
+        """Returns a term of the architecture loss, or None."""
+        return None
+
+    def arch_optimizer(self, params: list[nn.Parameter]) -> Optimizer | None:
+        """Returns the optimizer that the method prescribes for its logits, or None."""
+        return None
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"space": self.space.to_json(), "generator": self.generator.get_state()}
+
+    def set_extra_state(self, state: Any) -> None:
+        found = SearchSpace.from_json(state["space"])
+        if found != self.space:
+            different = [
+                key
+                for key in [*self.space, *found]
+                if key not in found or key not in self.space or found[key] != self.space[key]
+            ]
+            raise CheckpointError(
+                f"The state of {type(self).__name__} belongs to another search space; it differs "
+                f"at '{different[0]}'. Resume with the model that the state was saved for."
+            )
+        self.generator.set_state(state["generator"])
+
+
+def decisions_of(space: SearchSpace, architecture: Architecture) -> dict[str, Decision]:
+    """Returns plain selections; keys that do not matter select nothing."""
+    decisions = {}
+    for key, choice in space.items():
+        value = architecture.get(key, ())
+        chosen = value if isinstance(value, tuple) else (value,)
+        active = tuple(sorted(choice.candidates.index(entry) for entry in chosen))
+        decisions[key] = Decision(None, active)
+    return decisions

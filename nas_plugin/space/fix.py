@@ -1,0 +1,162 @@
+"""From a supernet to one architecture: an ordinary module without the unused candidates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from nas_plugin.choice.binding import unbind
+from nas_plugin.choice.block import Mutable, Reduction, mask_of, reduce_chosen
+from nas_plugin.choice.input_choice import InputChoice
+from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
+from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.repeat import Repeat
+from nas_plugin.errors import ArchitectureError
+from nas_plugin.files import read_json
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.collect import search_space
+from nas_plugin.space.search_space import SearchSpace
+
+ArchitectureSource = Mapping[str, Any] | str | os.PathLike[str]
+
+
+def read_architecture(source: ArchitectureSource) -> Mapping[str, Any]:
+    """Returns the mapping itself, or what an architecture file holds.
+
+    Raises:
+        FileError: If the file cannot be read safely.
+        ArchitectureError: If it is not one object from keys to choices.
+    """
+    if isinstance(source, Mapping):
+        return source
+    data = read_json(Path(source))
+    if not isinstance(data, Mapping):
+        raise ArchitectureError(
+            f"{os.fspath(source)} is not an architecture file: expected one JSON object from keys "
+            f"to choices, found {type(data).__name__}."
+        )
+    return data
+
+
+def apply_fixed_architecture(
+    model: nn.Module, architecture: ArchitectureSource, *, keep_weights: bool = True
+) -> nn.Module:
+    """Replaces every choice block of `model` by what the architecture chooses, in place.
+
+    What was not chosen is gone, parameters included. A state_dict of the result loads into a fresh
+    model that was fixed the same way.
+
+    Args:
+        model: A model with choice blocks, or one that was wrapped by DDP or torch.compile.
+        architecture: A mapping from keys to choices, or the path of an architecture file.
+        keep_weights: Keep the weights of what was chosen; False initialises them anew.
+
+    Returns:
+        The model; another module only where the model itself is a choice block.
+
+    Raises:
+        ArchitectureError: If the architecture does not fit. The model is then unchanged.
+    """
+    root = unwrap(model)
+    space = search_space(root)
+    try:
+        chosen = space.architecture(read_architecture(architecture))
+    except ArchitectureError as error:
+        if isinstance(architecture, Mapping):
+            raise
+        raise ArchitectureError(f"{os.fspath(architecture)}: {error}") from error
+    places = keyed_blocks(root)
+    unbind(root)
+    # Inner blocks first, so that a candidate is complete when it takes its block's place.
+    for place in reversed(places):
+        replacement = _fixed(place, space, chosen)
+        if place.path:
+            parent, _, name = place.path.rpartition(".")
+            root.get_submodule(parent)._modules[name] = replacement
+        else:
+            root = replacement
+    if not keep_weights:
+        for module in root.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return root
+
+
+class Nothing(nn.Module):
+    """Stands where a layer choice was that no architecture uses; gives None."""
+
+    def forward(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+class FixedLayer(nn.Module):
+    """The chosen candidate of a LayerChoice whose output is more than the bare tensor."""
+
+    def __init__(
+        self, chosen: nn.Module, reduction: Reduction, mask: Tensor, return_mask: bool
+    ) -> None:
+        super().__init__()
+        self.chosen = chosen
+        self.reduction = reduction
+        self.return_mask = return_mask
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        out = reduce_chosen([self.chosen(*args, **kwargs)], [0], self.reduction, None)
+        return (out, self.mask) if self.return_mask else out
+
+
+class FixedInput(nn.Module):
+    """Picks the chosen inputs of an InputChoice.
+
+    Shape:
+        - Input: a list of K tensors, or a dict of them; entries that were not chosen may be None
+        - Output: as the InputChoice gave
+    """
+
+    def __init__(self, block: InputChoice, indices: Sequence[int]) -> None:
+        super().__init__()
+        self.indices = tuple(indices)
+        self.names = tuple(block.choose_from)
+        self.reduction = block.reduction
+        self.return_mask = block.return_mask
+        mask = mask_of(self.indices, block.n_candidates)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
+        entries = [inputs[n] for n in self.names] if isinstance(inputs, Mapping) else inputs
+        chosen = [entries[i] for i in self.indices]
+        out = reduce_chosen(chosen, self.indices, self.reduction, None)
+        return (out, self.mask) if self.return_mask else out
+
+    def extra_repr(self) -> str:
+        return f"indices={self.indices}, reduction={self.reduction}"
+
+
+def _fixed(place: KeyedBlock, space: SearchSpace, chosen: Architecture) -> nn.Module:
+    """Returns what takes the place of a block."""
+    block: Mutable = place.block
+    if place.key not in chosen:
+        return Nothing()
+    value = chosen[place.key]
+    if isinstance(block, LayerChoice):
+        name = str(value)
+        candidate: nn.Module = block[name]
+        if block.reduction == "none" or block.return_mask:
+            mask = mask_of([block.names.index(name)], len(block))
+            return FixedLayer(candidate, block.reduction, mask, block.return_mask)
+        return candidate
+    if isinstance(block, InputChoice) and isinstance(value, tuple):
+        order = list(space[place.key].candidates)
+        return FixedInput(block, [order.index(entry) for entry in value])
+    if isinstance(block, Repeat) and isinstance(value, int):
+        return nn.Sequential(*(block.get_submodule(str(i)) for i in range(value)))
+    raise ArchitectureError(
+        f"Choice '{place.key}': no rule makes {value!r} of a {type(block).__name__}. A block of "
+        "another kind needs LayerChoice, InputChoice or Repeat as its base."
+    )
