@@ -1,0 +1,19 @@
+"""Device, precision, processes, random state and signals of a run."""
+
+from nas_plugin.runtime.device import pick_device
+from nas_plugin.runtime.interrupt import Interrupted, InterruptGuard
+from nas_plugin.runtime.precision import Precision
+from nas_plugin.runtime.ranks import Ranks
+from nas_plugin.runtime.seeds import fingerprint, random_state, seed_everything, set_random_state
+
+__all__ = [
+    "InterruptGuard",
+    "Interrupted",
+    "Precision",
+    "Ranks",
+    "fingerprint",
+    "pick_device",
+    "random_state",
+    "seed_everything",
+    "set_random_state",
+]

@@ -1,0 +1,92 @@
+"""Several processes of one search, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Ranks:
+    """This process among those of torchrun; alone, every operation leaves things as they are.
+
+    Joins the process group that torchrun describes, unless one exists.
+
+    Attributes:
+        rank: This process, 0-based.
+        world_size: How many there are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        # Without torch.distributed (some platforms) a search is a single process.
+        if (
+            dist.is_available()
+            and not dist.is_initialized()
+            and "TORCHELASTIC_RUN_ID" in os.environ
+        ):
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        self._joined = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if self._joined else 0
+        self.world_size = dist.get_world_size() if self._joined else 1
+        self._device = device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    @torch.no_grad()
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces every tensor by its mean over the ranks, in place, in one message a type."""
+        if self.world_size == 1:
+            return
+        for group in _by_type(tensors):
+            flat = torch.cat([t.reshape(-1) for t in group])
+            dist.all_reduce(flat)
+            flat /= self.world_size
+            _unpack(flat, group)
+
+    @torch.no_grad()
+    def copy_from_first(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces every tensor by that of rank 0, in place."""
+        if self.world_size == 1:
+            return
+        for group in _by_type(tensors):
+            flat = torch.cat([t.reshape(-1) for t in group])
+            dist.broadcast(flat, src=0)
+            _unpack(flat, group)
+
+    def start_alike(self, *modules: nn.Module) -> None:
+        """Gives all ranks the parameters and buffers of rank 0."""
+        for module in modules:
+            self.copy_from_first([*module.parameters(), *module.buffers()])
+
+    def any(self, flag: int) -> int:
+        """Returns the largest `flag` of all ranks, so that they act together."""
+        if self.world_size == 1:
+            return flag
+        found = torch.tensor(flag, device=self._device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return int(found)
+
+    def barrier(self) -> None:
+        """Waits for all ranks."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+def _by_type(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return list(groups.values())
+
+
+def _unpack(flat: Tensor, into: Sequence[Tensor]) -> None:
+    offset = 0
+    for tensor in into:
+        tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
+        offset += tensor.numel()

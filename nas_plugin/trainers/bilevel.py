@@ -1,0 +1,229 @@
+"""Bilevel search: logits on one half of the training set, weights on the other, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from nas_plugin.data import Loader, split_indices
+from nas_plugin.errors import OptionError
+from nas_plugin.trainers.hypergradient import finite_difference, second_order
+from nas_plugin.trainers.search_trainer import Batch, MutatorLike, SearchTrainer, micro_batches
+from nas_plugin.trainers.trainer import Values
+
+HESSIANS = ("finite_difference", "exact")
+
+
+class BilevelTrainer(SearchTrainer):
+    """Alternates a step of the logits and a step of the weights on separate halves of the data.
+
+    Args:
+        model: The supernet.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Of the weights; plain SGD where `unrolled`.
+        num_epochs: Epochs in all.
+        dataset_train: Split into the halves, or a pair (for weights, for logits).
+        dataset_valid: The held-out set that neither sees.
+        mutator: Name, class, factory or instance.
+        arch_optimizer: Of the logits; by default the mutator's own, else Adam with
+            `arch_learning_rate`, betas (0.5, 0.999) and `arch_weight_decay`.
+        arch_learning_rate: Of the default optimizer.
+        arch_weight_decay: Of the default optimizer.
+        arch_start_epoch: Epochs that train the weights only.
+        unrolled: Second order: the logits' gradient through one step of the weights.
+        hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
+            networks with ReLU and max pooling they are different estimators.
+        split: The weights' part of the training set.
+        **kwargs: As `SearchTrainer` and `Trainer` take them.
+
+    Raises:
+        OptionError: If an argument is not allowed or the mutator has no logits.
+
+    References:
+        Liu et al. 2019, algorithm 1, https://arxiv.org/abs/1806.09055
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Any,
+        metrics: Any,
+        optimizer: Optimizer,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
+        mutator: MutatorLike,
+        arch_optimizer: Optimizer | None = None,
+        arch_learning_rate: float = 3e-4,
+        arch_weight_decay: float = 1e-3,
+        arch_start_epoch: int = 0,
+        unrolled: bool = False,
+        hessian: Literal["finite_difference", "exact"] = "finite_difference",
+        split: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        if hessian not in HESSIANS:
+            raise OptionError(f"hessian must be one of {', '.join(HESSIANS)}, got {hessian!r}.")
+        if not 0 < split < 1:
+            raise OptionError(f"split must lie between 0 and 1, got {split}.")
+        super().__init__(
+            model,
+            loss,
+            metrics,
+            optimizer,
+            num_epochs,
+            dataset_train,
+            dataset_valid,
+            mutator=mutator,
+            **kwargs,
+        )
+        if not self.alphas:
+            raise OptionError(
+                f"{type(self.mutator).__name__} has no logits to train. Use a differentiable "
+                "mutator such as darts, or a single-path trainer."
+            )
+        self.arch_optimizer = (
+            arch_optimizer
+            or self.mutator.arch_optimizer(self.alphas)
+            or Adam(
+                self.alphas,
+                lr=arch_learning_rate,
+                betas=(0.5, 0.999),
+                weight_decay=arch_weight_decay,
+            )
+        )
+        _check_separate(self.arch_optimizer, self.weights)
+        self.arch_start_epoch = arch_start_epoch
+        self.unrolled, self.hessian = unrolled, hessian
+        self.train_loader, self.arch_loader = self._halves(dataset_train, split)
+        if self.steps_per_epoch == 0:
+            raise OptionError(
+                "The training set is too small: each half must hold a batch. "
+                "Lower batch_size or use more data."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return min(len(self.train_loader), len(self.arch_loader))
+
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[Batch, Batch]]:
+        weights = self.train_loader.batches(epoch, start)
+        logits = self.arch_loader.batches(epoch, start)
+        return zip(weights, logits, strict=False)
+
+    def train_step(self, batch: tuple[Batch, Batch]) -> Values:
+        train_batch, valid_batch = batch
+        if self.epoch >= self.arch_start_epoch:
+            self.arch_step(train_batch, valid_batch)
+        return self.weight_step(train_batch)
+
+    def arch_step(self, train_batch: Batch, valid_batch: Batch) -> None:
+        """Steps the logits on a held-out batch."""
+        grads = self.arch_gradient(train_batch, valid_batch)
+        self.step_optimizer(self.arch_optimizer, self.alphas, grads)
+
+    def arch_gradient(self, train_batch: Batch, valid_batch: Batch) -> Sequence[Tensor | None]:
+        """Returns the gradient of every table of logits, averaged over the ranks."""
+        if not self.unrolled:
+            return self.gradients(valid_batch, self.alphas, penalised=True)[0]
+        if self.hessian == "exact":
+
+            def product(v: list[Tensor]) -> list[Tensor | None]:
+                return self._hessian_product(train_batch, v)
+
+        else:
+            product = finite_difference(
+                self.weights, lambda: self.gradients(train_batch, self.alphas)[0]
+            )
+        return second_order(
+            self.optimizer,
+            self.weights,
+            self.alphas,
+            lambda wrt: self.gradients(train_batch, wrt)[0],
+            lambda wrt: self.gradients(valid_batch, wrt, penalised=True)[0],
+            product,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "arch_optimizer": self.arch_optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
+        super().load_state_dict(state)
+
+    def _hessian_product(self, batch: Batch, v: list[Tensor]) -> list[Tensor | None]:
+        """Returns ``(d2 L_trn / d alpha d w) v`` by differentiating ``<grad_w L_trn, v>``."""
+        totals = [torch.zeros_like(alpha) for alpha in self.alphas]
+        for part, share in micro_batches(batch, self.accumulate):
+            self.mutator.reset()
+            loss, _ = self.loss_of(part)
+            grads = torch.autograd.grad(
+                self.precision.scale(loss * share),
+                self.weights,
+                create_graph=True,
+                allow_unused=True,
+            )
+            reached = [(g, u) for g, u in zip(grads, v, strict=True) if g is not None]
+            products = torch.autograd.grad(
+                [g for g, _ in reached],
+                self.alphas,
+                grad_outputs=[u for _, u in reached],
+                allow_unused=True,
+            )
+            for total, term in zip(totals, products, strict=True):
+                if term is not None:
+                    total += term
+        return self.averaged(totals)
+
+    def _halves(self, dataset: Any, split: float) -> tuple[Loader, Loader]:
+        if isinstance(dataset, (tuple, list)):
+            if len(dataset) != 2:
+                raise OptionError(
+                    "dataset_train is one data set to split, or the pair (for weights, for logits);"
+                    f" got {len(dataset)} entries."
+                )
+            return self.loader(dataset[0]), self.loader(dataset[1])
+        first, second = split_indices(len(dataset), (split, 1 - split), seed=self.seed)
+        return self.loader(dataset, first), self.loader(dataset, second)
+
+
+class DartsTrainer(BilevelTrainer):
+    """DARTS: the bilevel trainer with the DARTS mutator.
+
+    Args:
+        *args: As `BilevelTrainer` takes them.
+        mutator: Another differentiable mutator in place of ``darts``.
+        arc_learning_rate: NNI's name for `arch_learning_rate`.
+        **kwargs: As `BilevelTrainer` takes them.
+
+    References:
+        Liu et al. 2019, https://arxiv.org/abs/1806.09055
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        mutator: MutatorLike | None = None,
+        arc_learning_rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if arc_learning_rate is not None:
+            kwargs["arch_learning_rate"] = arc_learning_rate
+        super().__init__(*args, mutator=mutator or "darts", **kwargs)
+
+
+def _check_separate(arch_optimizer: Optimizer, weights: Sequence[nn.Parameter]) -> None:
+    owned = {id(w) for w in weights}
+    for group in arch_optimizer.param_groups:
+        for param in group["params"]:
+            if id(param) in owned:
+                raise OptionError(
+                    "The architecture optimizer holds a network weight. "
+                    "Make it of mutator.parameters() only."
+                )

@@ -1,0 +1,108 @@
+"""What happens beside training: schedules, files, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_plugin.errors import OptionError
+from nas_plugin.files import save_checkpoint
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from nas_plugin.trainers.trainer import Trainer
+
+
+class Callback:
+    """Called by a trainer; override what is needed.
+
+    What changes during a run belongs into `state_dict`: it is saved in every checkpoint.
+    """
+
+    trainer: Trainer
+
+    def build(self, trainer: Trainer) -> None:
+        """Called once, before training and before a checkpoint is read."""
+        self.trainer = trainer
+
+    def on_train_begin(self) -> None:
+        """Called when training starts or goes on."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Called before an epoch, and again where a resumed run goes on inside it."""
+
+    def on_batch_end(self) -> None:
+        """Called after every step."""
+
+    def on_record(self, record: Mapping[str, Any]) -> None:
+        """Called with every log record, on the first rank only."""
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Called after an epoch and its validation."""
+
+    def on_train_end(self) -> None:
+        """Called when training ended, also by an error or a signal."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+
+
+class LRSchedulerCallback(Callback):
+    """Steps a learning-rate scheduler.
+
+    Args:
+        scheduler: Any scheduler of torch.
+        mode: ``epoch`` steps it after every epoch, ``batch`` after every step.
+
+    Raises:
+        OptionError: If the mode is another.
+    """
+
+    def __init__(self, scheduler: LRScheduler, mode: str = "epoch") -> None:
+        if mode not in ("epoch", "batch"):
+            raise OptionError(f"LRSchedulerCallback: mode must be epoch or batch, got {mode!r}.")
+        self.scheduler = scheduler
+        self.mode = mode
+
+    def on_batch_end(self) -> None:
+        if self.mode == "batch":
+            self.scheduler.step()
+
+    def on_epoch_end(self, epoch: int) -> None:
+        if self.mode == "epoch":
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state)
+
+
+class ArchitectureCheckpoint(Callback):
+    """Writes the architecture of every epoch to ``<checkpoint_dir>/epoch_<N>.json``."""
+
+    def __init__(self, checkpoint_dir: str | Path) -> None:
+        self.folder = Path(checkpoint_dir)
+
+    def on_epoch_end(self, epoch: int) -> None:
+        if self.trainer.ranks.is_first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.trainer.export(self.folder / f"epoch_{epoch}.json")
+
+
+class ModelCheckpoint(Callback):
+    """Writes the weights of every epoch to ``<checkpoint_dir>/epoch_<N>.pt``."""
+
+    def __init__(self, checkpoint_dir: str | Path) -> None:
+        self.folder = Path(checkpoint_dir)
+
+    def on_epoch_end(self, epoch: int) -> None:
+        if self.trainer.ranks.is_first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(self.folder / f"epoch_{epoch}.pt", self.trainer.model.state_dict())

@@ -1,0 +1,145 @@
+"""The gradient of the held-out loss with respect to the logits, through one step of the weights.
+
+With ``w' = w - xi (mu buf + grad_w L_trn(w, alpha) + lambda w)``, the virtual step of SGD::
+
+    d L_val(w', alpha) / d alpha = grad_alpha L_val(w', alpha) - xi (d2 L_trn / d alpha d w) v
+    v = grad_w' L_val(w', alpha)
+
+References:
+    Liu et al. 2019, equations 6 to 8, https://arxiv.org/abs/1806.09055
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from nas_plugin.errors import OptionError
+
+#: Parameters → the gradient of one loss; None where the loss does not reach a parameter.
+Gradient = Callable[[Sequence[nn.Parameter]], list[Tensor | None]]
+#: A vector v over the weights → ``(d2 L_trn / d alpha d w) v``.
+Product = Callable[[list[Tensor]], list[Tensor | None]]
+
+
+def second_order(
+    optimizer: Optimizer,
+    weights: Sequence[nn.Parameter],
+    alphas: Sequence[nn.Parameter],
+    train_gradient: Gradient,
+    valid_gradient: Gradient,
+    product: Product,
+) -> list[Tensor]:
+    """Returns the gradient of each of `alphas`; weights are as before.
+
+    Args:
+        optimizer: SGD, whose step is the virtual one.
+        weights: What the optimizer steps.
+        alphas: The logits.
+        train_gradient: Of the training loss.
+        valid_gradient: Of the held-out loss.
+        product: Called with the weights as they were.
+
+    Raises:
+        OptionError: If the optimizer is not plain SGD.
+    """
+    rates = learning_rates(optimizer, weights)
+    virtual = virtual_weights(optimizer, weights, filled(train_gradient(weights), weights))
+    with swapped(weights, virtual):
+        grads = valid_gradient([*alphas, *weights])
+    direct = filled(grads[: len(alphas)], alphas)
+    # The step's learning rate goes into v, so that parameter groups may have different ones.
+    v = [
+        rate * grad for rate, grad in zip(rates, filled(grads[len(alphas) :], weights), strict=True)
+    ]
+    implicit = filled(product(v), alphas)
+    return [first - second for first, second in zip(direct, implicit, strict=True)]
+
+
+def finite_difference(
+    weights: Sequence[nn.Parameter], train_gradient: Callable[[], list[Tensor | None]]
+) -> Product:
+    """Returns the paper's product: two gradients at ``w +- eps v``, ``eps = 0.01 / ||v||``.
+
+    The scale of v cancels in ``eps v`` and stays in ``/ (2 eps)``, so a learning rate inside v
+    changes nothing but the result's factor.
+    """
+
+    def product(v: list[Tensor]) -> list[Tensor | None]:
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
+        if not norm > 0:
+            return [None for _ in train_gradient()]
+        eps = 0.01 / norm
+        step = torch._foreach_mul(v, eps)
+        with swapped(weights, torch._foreach_add(list(weights), step)):
+            plus = train_gradient()
+        with swapped(weights, torch._foreach_sub(list(weights), step)):
+            minus = train_gradient()
+        # Keep the parentheses: "/ 2.0 * eps" multiplies by eps, and the second-order term
+        # vanishes while the search still looks healthy.
+        return [
+            None if p is None or m is None else (p - m) / (2.0 * eps)
+            for p, m in zip(plus, minus, strict=True)
+        ]
+
+    return product
+
+
+def virtual_weights(
+    optimizer: Optimizer, weights: Sequence[nn.Parameter], grads: Sequence[Tensor]
+) -> list[Tensor]:
+    """Returns what `weights` would be after one step of `optimizer` on `grads`.
+
+    Raises:
+        OptionError: If it is not plain SGD.
+    """
+    if not isinstance(optimizer, SGD) or any(
+        group["nesterov"] or group["dampening"] or group["maximize"]
+        for group in optimizer.param_groups
+    ):
+        raise OptionError(
+            "The second-order step follows SGD with momentum and weight decay, without nesterov, "
+            f"dampening or maximize; got {optimizer}. Use torch.optim.SGD or unrolled=False."
+        )
+    gradient_of = {id(w): grad for w, grad in zip(weights, grads, strict=True)}
+    after = {}
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            for w in group["params"]:
+                step = gradient_of[id(w)] + group["weight_decay"] * w
+                buffer = optimizer.state[w].get("momentum_buffer") if group["momentum"] else None
+                if buffer is not None:
+                    step = step + group["momentum"] * buffer
+                after[id(w)] = w - group["lr"] * step
+    return [after[id(w)] for w in weights]
+
+
+def learning_rates(optimizer: Optimizer, weights: Sequence[nn.Parameter]) -> list[float]:
+    """Returns the learning rate of each weight."""
+    rate_of = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
+    return [float(rate_of[id(w)]) for w in weights]
+
+
+@contextmanager
+def swapped(params: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterator[None]:
+    """Lets parameters hold other values inside the block; nothing is copied."""
+    before = [param.data for param in params]
+    try:
+        for param, value in zip(params, values, strict=True):
+            param.data = value.detach()
+        yield
+    finally:
+        for param, value in zip(params, before, strict=True):
+            param.data = value
+
+
+def filled(grads: Sequence[Tensor | None], params: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Returns gradients with zeros where a loss does not reach a parameter."""
+    return [
+        torch.zeros_like(param) if grad is None else grad
+        for grad, param in zip(grads, params, strict=True)
+    ]

@@ -1,0 +1,369 @@
+"""The loop that every trainer shares: epochs, validation, records, checkpoints, resume."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nas_plugin.choice.keys import unwrap
+from nas_plugin.data import Loader, make_loader
+from nas_plugin.errors import CheckpointError, OptionError, TrainingError
+from nas_plugin.files import load_latest, save_rotating
+from nas_plugin.runtime import (
+    Interrupted,
+    InterruptGuard,
+    Precision,
+    Ranks,
+    fingerprint,
+    pick_device,
+    random_state,
+    set_random_state,
+)
+from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.meters import Meters
+
+Loss = Callable[[Any, Any], Tensor]
+Metrics = Callable[[Any, Any], Mapping[str, Tensor | float]]
+Values = dict[str, Tensor | float]
+
+_log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains a model in epochs of steps, so that it can be stopped and resumed at any step.
+
+    A subclass gives `steps_per_epoch`, `batches` and `train_step`.
+
+    Args:
+        model: The network; wrappers such as DDP are removed.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Of the network weights.
+        num_epochs: Epochs in all.
+        dataset_train: What is trained on: a data set, or a loader of batches.
+        dataset_valid: The held-out set, which nothing is trained on.
+        batch_size: Samples a process and step.
+        seed: Order of the samples, split and augmentation follow from it.
+        workers: Processes that load data, where it is not resident.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        grad_clip: Largest norm of the weight gradient; None does not clip.
+        accumulate: Parts that a batch is computed in, to save memory.
+        augment: Applied to training batches.
+        eval_augment: Applied to held-out batches (normalisation).
+        limit_batches: Fewer steps an epoch, and batches a validation, for a quick look.
+        log_frequency: Steps between two records; None records epochs only.
+        callbacks: What happens beside training, in this order.
+        checkpoint_dir: Where the state is kept; None keeps none.
+        checkpoint_every: Steps between two checkpoints, beside one an epoch.
+        resume: Go on from the newest checkpoint in `checkpoint_dir`.
+
+    Attributes:
+        epoch: The epoch that runs or comes next.
+        batch: Steps done in it.
+        step: Steps done in all.
+
+    Raises:
+        OptionError: If an argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: Optimizer,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        workers: int = 0,
+        device: str | torch.device = "auto",
+        precision: str = "fp32",
+        grad_clip: float | None = None,
+        accumulate: int = 1,
+        augment: Any = None,
+        eval_augment: Any = None,
+        limit_batches: int | None = None,
+        log_frequency: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
+    ) -> None:
+        _check_counts(
+            num_epochs=num_epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            limit_batches=limit_batches,
+            log_frequency=log_frequency,
+            checkpoint_every=checkpoint_every,
+        )
+        if accumulate > batch_size:
+            raise OptionError(
+                f"accumulate={accumulate} parts cannot be made of batch_size={batch_size} samples."
+            )
+        if grad_clip is not None and not grad_clip > 0:
+            raise OptionError(f"grad_clip must be positive or None, got {grad_clip}.")
+        if checkpoint_dir is None and (resume or checkpoint_every):
+            raise OptionError("resume and checkpoint_every need a checkpoint_dir.")
+        self.device = pick_device(device)
+        self.ranks = Ranks(self.device)
+        self.precision = Precision(precision, self.device)
+        self.model = unwrap(model).to(self.device)
+        self.loss, self.metrics, self.optimizer = loss, metrics, optimizer
+        self.weights = [p for group in optimizer.param_groups for p in group["params"]]
+        self.num_epochs = num_epochs
+        self.grad_clip, self.accumulate = grad_clip, accumulate
+        self.log_frequency = log_frequency
+        self.callbacks = list(callbacks)
+        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
+        self._data: dict[str, Any] = {
+            "batch_size": batch_size,
+            "seed": seed,
+            "device": self.device,
+            "workers": workers,
+            "limit_batches": limit_batches,
+        }
+        self._augment = augment
+        self.seed = seed
+        self.dataset_train = dataset_train
+        # Every rank validates on the whole set, so that all hold the same figures.
+        self.valid_loader = make_loader(
+            dataset_valid, shuffle=False, augment=eval_augment, **self._data
+        )
+        self.epoch = self.batch = self.step = 0
+        self._meters = Meters()
+        self._elapsed = 0.0
+        self._started = time.monotonic()
+        self.ranks.start_alike(self.model)
+
+    # What a subclass gives.
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one epoch."""
+        raise NotImplementedError(f"{type(self).__name__} must say how long an epoch is")
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """Yields what `train_step` takes, from step `start` of `epoch` on."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it trains on")
+
+    def train_step(self, batch: Any) -> Values:
+        """Does one step and returns its loss and metrics."""
+        raise NotImplementedError(f"{type(self).__name__} must say what a step is")
+
+    def start_epoch(self, epoch: int) -> None:
+        """Sets schedules that follow from the epoch; runs again after a resume inside it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that changes during training."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.state_dict(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "meters": self._meters.state_dict(),
+            "position": [self.epoch, self.batch, self.step],
+            "elapsed": self.elapsed,
+            "random": random_state(),
+            "fingerprint": fingerprint(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned.
+
+        Raises:
+            CheckpointError: If it belongs to another run.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.precision.load_state_dict(state["precision"])
+            for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+                callback.load_state_dict(saved)
+            self._meters.load_state_dict(state["meters"])
+            self.epoch, self.batch, self.step = state["position"]
+            self._elapsed = state["elapsed"]
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                "The checkpoint does not belong to this run: resume with the model, optimizer and "
+                f"callbacks that it was started with. ({error})"
+            ) from error
+        self._started = time.monotonic()
+        set_random_state(state["random"])
+        for name, value in fingerprint().items():
+            if state["fingerprint"].get(name) != value:
+                _log.warning(
+                    "resumed with %s %s, saved with %s: results will not be bit-identical",
+                    name, value, state["fingerprint"].get(name),
+                )  # fmt: skip
+
+    # The loop.
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, earlier parts of a resumed run included."""
+        return self._elapsed + time.monotonic() - self._started
+
+    def train(self) -> None:
+        """Trains to the last epoch.
+
+        Raises:
+            Interrupted: After SIGTERM (code 143) or Ctrl-C (130); the state is saved.
+            TrainingError: If the loss is not finite; the last checkpoint stays.
+        """
+        for callback in self.callbacks:
+            callback.build(self)
+        self._find_start()
+        try:
+            with InterruptGuard() as guard:
+                self._call("on_train_begin")
+                while self.epoch < self.num_epochs:
+                    self._train_epoch(guard)
+        finally:
+            self._call("on_train_end")
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Returns loss and metrics on the held-out set."""
+        training = self.model.training
+        self.model.eval()
+        meters = Meters()
+        for inputs, targets in self.valid_loader.batches(0):
+            with self.precision.autocast():
+                output = self.forward(inputs)
+                loss = self.loss(output, targets)
+            meters.add({"loss": loss, **self.metrics(output, targets)}, len(targets))
+        self.model.train(training)
+        return meters.means()
+
+    def forward(self, inputs: Any) -> Any:
+        """Returns the model's output."""
+        return self.model(inputs)
+
+    def export(self, path: str | Path | None = None) -> Any:
+        """Writes and returns what was found, where the trainer searches."""
+        raise OptionError(f"{type(self).__name__} does not search, so it exports no architecture.")
+
+    def record(self, phase: str, values: Mapping[str, Any]) -> None:
+        """Gives a log record to the callbacks of the first rank."""
+        if self.ranks.is_first:
+            position = {"step": self.step, "epoch": self.epoch, "phase": phase}
+            record = {**position, "time": round(self.elapsed, 3), **values}
+            for callback in self.callbacks:
+                callback.on_record(record)
+
+    def loader(self, dataset: Any, indices: Tensor | None = None) -> Loader:
+        """Returns a shuffled, augmented loader of this rank's share of a training set."""
+        return make_loader(
+            dataset,
+            indices=indices,
+            augment=self._augment,
+            drop_last=True,
+            rank=self.ranks.rank,
+            world_size=self.ranks.world_size,
+            **self._data,
+        )
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        if self.checkpoint_dir is not None and self.ranks.is_first:
+            save_rotating(self.checkpoint_dir, self.state_dict(), self.step)
+        self.ranks.barrier()
+
+    def _train_epoch(self, guard: InterruptGuard) -> None:
+        self.model.train()
+        self.start_epoch(self.epoch)
+        self._call("on_epoch_begin", self.epoch)
+        for batch in self.batches(self.epoch, self.batch):
+            values = self.train_step(batch)
+            self.batch += 1
+            self.step += 1
+            self._meters.add(values)
+            if self._is_due(self.log_frequency) or self.device.type == "cpu":
+                self._check_finite(values)
+            if self._is_due(self.log_frequency):
+                self.record("train", self._over_ranks(values))
+            self._call("on_batch_end")
+            if self._is_due(self.checkpoint_every):
+                self.save()
+            self._stop_if_asked(guard)
+        self._end_epoch()
+        self._stop_if_asked(guard)
+
+    def _end_epoch(self) -> None:
+        trained = self._over_ranks(self._meters.means())
+        self._check_finite(trained)
+        held_out = self.validate()
+        self.record("epoch", {**trained, **{f"valid_{k}": v for k, v in held_out.items()}})
+        self.end_epoch()
+        self._call("on_epoch_end", self.epoch)
+        self.epoch, self.batch, self._meters = self.epoch + 1, 0, Meters()
+        self.save()
+
+    def end_epoch(self) -> None:
+        """Called after validation, before the callbacks: for records of a subclass."""
+
+    def _stop_if_asked(self, guard: InterruptGuard) -> None:
+        code = self.ranks.any(guard.code)
+        if code:
+            self.save()
+            _log.warning("stopped by a signal at step %d; resume goes on from here", self.step)
+            raise Interrupted(code)
+
+    def _find_start(self) -> None:
+        if self.checkpoint_dir is None:
+            return
+        found = load_latest(self.checkpoint_dir) if self.checkpoint_dir.is_dir() else None
+        if found is None:
+            if self.resume:
+                _log.warning("no checkpoint in %s: starting anew", self.checkpoint_dir)
+            return
+        if not self.resume:
+            raise OptionError(
+                f"{self.checkpoint_dir} holds the checkpoint of an earlier run. Pass resume "
+                "(--resume) to go on, or choose another folder (--out)."
+            )
+        self.load_state_dict(found)
+
+    def _check_finite(self, values: Mapping[str, Tensor | float]) -> None:
+        value = float(values.get("loss", 0.0))
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is {value} at step {self.step} (epoch {self.epoch}). Lower the learning "
+                "rate, set grad_clip, or check the data; the last checkpoint is kept."
+            )
+
+    def _over_ranks(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
+        means = torch.stack([torch.as_tensor(v).detach().double().cpu() for v in values.values()])
+        if self.ranks.world_size > 1:
+            on_device = means.to(self.device)
+            self.ranks.average([on_device])
+            means = on_device.cpu()
+        return dict(zip(values, means.tolist(), strict=True))
+
+    def _is_due(self, every: int | None) -> bool:
+        return every is not None and self.step % every == 0
+
+    def _call(self, event: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(*args)
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise OptionError(f"{name} must be a positive whole number, got {count!r}.")
