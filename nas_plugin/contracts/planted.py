@@ -39,12 +39,13 @@ class Legendre(nn.Module):
         self.gain = nn.Parameter(torch.ones(FEATURES)) if weighted else None
 
     def forward(self, x: Tensor) -> Tensor:
-        polynomial = (
+        polynomials: tuple[Tensor, ...] = (
             x,
             (3 * x**2 - 1) / 2,
             (5 * x**3 - 3 * x) / 2,
             (35 * x**4 - 30 * x**2 + 3) / 8,
-        )[self.degree - 1]
+        )
+        polynomial = polynomials[self.degree - 1]
         out = polynomial * (2 * self.degree + 1) ** 0.5
         return out if self.gain is None else out * self.gain
 

@@ -20,7 +20,8 @@ def seed_everything(seed: int) -> None:
 
 def random_state() -> dict[str, Any]:
     """Returns the state of all global generators, as tensors and plain values."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    legacy: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = legacy
     version, internal, next_gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
@@ -54,7 +55,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 def fingerprint() -> dict[str, Any]:
     """Returns what a bit-identical resume depends on beside the checkpoint."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from nas_plugin.data import Loader, split_indices
 from nas_plugin.errors import OptionError
-from nas_plugin.trainers.hypergradient import finite_difference, second_order
+from nas_plugin.trainers.hypergradient import Product, finite_difference, second_order
 from nas_plugin.trainers.search_trainer import Batch, MutatorLike, SearchTrainer, micro_batches
 from nas_plugin.trainers.trainer import Values
 
@@ -132,11 +133,9 @@ class BilevelTrainer(SearchTrainer):
         """Returns the gradient of every table of logits, averaged over the ranks."""
         if not self.unrolled:
             return self.gradients(valid_batch, self.alphas, penalised=True)[0]
+        product: Product
         if self.hessian == "exact":
-
-            def product(v: list[Tensor]) -> list[Tensor | None]:
-                return self._hessian_product(train_batch, v)
-
+            product = partial(self._hessian_product, train_batch)
         else:
             product = finite_difference(
                 self.weights, lambda: self.gradients(train_batch, self.alphas)[0]

@@ -61,9 +61,12 @@ def second_order(
 
 
 def finite_difference(
-    weights: Sequence[nn.Parameter], train_gradient: Callable[[], list[Tensor | None]]
+    weights: Sequence[nn.Parameter],
+    train_gradient: Callable[[], list[Tensor | None]],
+    *,
+    radius: float = 0.01,
 ) -> Product:
-    """Returns the paper's product: two gradients at ``w +- eps v``, ``eps = 0.01 / ||v||``.
+    """Returns the paper's product: two gradients at ``w +- eps v``, ``eps = radius / ||v||``.
 
     The scale of v cancels in ``eps v`` and stays in ``/ (2 eps)``, so a learning rate inside v
     changes nothing but the result's factor.
@@ -73,7 +76,7 @@ def finite_difference(
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
         if not norm > 0:
             return [None for _ in train_gradient()]
-        eps = 0.01 / norm
+        eps = radius / norm
         step = torch._foreach_mul(v, eps)
         with swapped(weights, torch._foreach_add(list(weights), step)):
             plus = train_gradient()

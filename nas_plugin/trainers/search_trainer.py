@@ -173,11 +173,12 @@ def make_mutator(mutator: MutatorLike, model: nn.Module, seed: int) -> Mutator:
         mutator = mutators.get(mutator)
     if isinstance(mutator, type) and issubclass(mutator, Mutator):
         return mutator(model, seed=seed)
-    if callable(mutator) and not isinstance(mutator, nn.Module):
-        mutator = mutator(model)
-    if not isinstance(mutator, Mutator):
+    made: object = mutator
+    if callable(mutator) and not isinstance(mutator, (nn.Module, type)):
+        made = mutator(model)
+    if not isinstance(made, Mutator):
         raise OptionError(f"A mutator is a name, a class, a factory or a Mutator, got {mutator!r}.")
-    return mutator
+    return made
 
 
 def micro_batches(batch: Batch, parts: int) -> Iterator[tuple[Batch, float]]:

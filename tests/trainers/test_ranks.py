@@ -1,0 +1,134 @@
+"""Two gloo processes against one process on the joint batch, in float64."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from nas_plugin.choice import LayerChoice
+from nas_plugin.data import ArrayDataset
+from nas_plugin.trainers import BilevelTrainer, accuracy
+
+pytestmark = pytest.mark.processes
+
+
+def make_trainer(batch_size: int, unrolled: bool, hessian: str, norm: bool) -> BilevelTrainer:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        LayerChoice([nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh())]),
+        nn.BatchNorm1d(4) if norm else nn.Identity(),
+        LayerChoice([nn.Linear(4, 2), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))]),
+    ).double()
+    x, y = torch.randn(64, 4, dtype=torch.float64), torch.randint(0, 2, (64,))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9, weight_decay=1e-3)
+    trainer = BilevelTrainer(
+        net, nn.functional.cross_entropy, accuracy, optimizer, 2, ArrayDataset(x, y),
+        ArrayDataset(x, y), mutator="darts", batch_size=batch_size, device="cpu",
+        arch_learning_rate=0.1, unrolled=unrolled, hessian=hessian,
+    )  # fmt: skip
+    trainer.mutator.double()
+    return trainer
+
+
+def result(trainer: BilevelTrainer) -> dict[str, Any]:
+    return {
+        "weights": [p.detach().clone() for p in trainer.weights],
+        "alphas": trainer.alphas[0].detach().clone(),
+        "buffers": [b.clone() for b in trainer.model.buffers()],
+        "architecture": dict(trainer.export()),
+    }
+
+
+def worker(rank: int, port: int, folder: str, jobs: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    for number, job in enumerate(jobs):
+        last_only = job.pop("average_last_only", False)
+        trainer = make_trainer(batch_size=8, **job)
+        if last_only:
+            average, trainer.averaged = trainer.averaged, lambda grads: list(grads)  # type: ignore
+
+            def arch_gradient(a: Any, b: Any, t: Any = trainer, mean: Any = average) -> Any:
+                return mean(BilevelTrainer.arch_gradient(t, a, b))
+
+            def weight_step(batch: Any, t: Any = trainer, mean: Any = average) -> Any:
+                local, t.averaged = t.averaged, mean
+                values = BilevelTrainer.weight_step(t, batch)
+                t.averaged = local
+                return values
+
+            trainer.arch_gradient, trainer.weight_step = arch_gradient, weight_step  # type: ignore
+        trainer.train()
+        torch.save(result(trainer), Path(folder) / f"{number}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+JOBS: dict[str, dict[str, Any]] = {
+    "first order": {"unrolled": False, "hessian": "exact", "norm": False},
+    "finite difference": {"unrolled": True, "hessian": "finite_difference", "norm": False},
+    "exact": {"unrolled": True, "hessian": "exact", "norm": False},
+    "batch statistics": {"unrolled": True, "hessian": "exact", "norm": True},
+    "averaged last": {
+        "unrolled": True, "hessian": "exact", "norm": False, "average_last_only": True,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(worker, (port, str(folder), [dict(j) for j in JOBS.values()]), nprocs=2)
+    return {
+        name: [torch.load(folder / f"{i}-{rank}.pt") for rank in (0, 1)]
+        for i, name in enumerate(JOBS)
+    }
+
+
+def distance(a: dict[str, Any], b: dict[str, Any]) -> float:
+    pairs = zip([*a["weights"], a["alphas"]], [*b["weights"], b["alphas"]], strict=True)
+    return max(float((x - y).abs().max()) for x, y in pairs)
+
+
+def alone(job: dict[str, Any]) -> dict[str, Any]:
+    trainer = make_trainer(batch_size=16, **{k: v for k, v in job.items() if "last" not in k})
+    trainer.train()
+    return result(trainer)
+
+
+@pytest.mark.parametrize("name", ["first order", "finite difference", "exact"])
+def test_two_ranks_equal_one_process_on_the_joint_batch(
+    two_ranks: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    expected = alone(JOBS[name])
+
+    for found in two_ranks[name]:
+        assert distance(found, expected) < 1e-10
+        assert found["architecture"] == expected["architecture"]
+
+
+def test_averaging_only_the_last_gradient_differs(
+    two_ranks: dict[str, list[dict[str, Any]]],
+) -> None:
+    assert distance(two_ranks["averaged last"][0], alone(JOBS["exact"])) > 1e-6
+
+
+@pytest.mark.parametrize("name", ["first order", "exact", "batch statistics"])
+def test_ranks_agree_bit_for_bit(
+    two_ranks: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    first, second = two_ranks[name]
+
+    assert distance(first, second) == 0
+    assert first["architecture"] == second["architecture"]
+    for a, b in zip(first["buffers"], second["buffers"], strict=True):
+        assert torch.equal(a, b)
