@@ -1,0 +1,1 @@
+"""What mutators, executors and strategies promise, as checks; public through testing."""

@@ -1,0 +1,14 @@
+"""Contracts and the planted problem, for this project's tests and those of extensions."""
+
+from nas_plugin._lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "EXECUTOR_CHECKS": "nas_plugin.contracts.executor",
+        "GroupedPointwise": "nas_plugin.contracts.executor",
+        "MUTATOR_CHECKS": "nas_plugin.contracts.mutator",
+        "PlantedProblem": "nas_plugin.contracts.planted",
+        "planted_problem": "nas_plugin.contracts.planted",
+    },
+)
