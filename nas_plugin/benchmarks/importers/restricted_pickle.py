@@ -34,6 +34,7 @@ _DAMAGE = (
     TypeError,
     ValueError,
     OSError,
+    struct.error,
 )
 
 

@@ -21,7 +21,7 @@ _BATCH = 4096
 def _table() -> npt.NDArray[np.uint32]:
     crc = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        crc = (crc >> 1) ^ (crc & 1) * np.uint32(_POLYNOMIAL)
+        crc = ((crc >> 1) ^ (crc & 1) * _POLYNOMIAL).astype(np.uint32)
     return crc
 
 
@@ -51,7 +51,7 @@ def crc32c(messages: Sequence[bytes]) -> npt.NDArray[np.uint32]:
 def masked_crc32c(messages: Sequence[bytes]) -> npt.NDArray[np.uint32]:
     """Returns the CRC-32C as TFRecord stores it: rotated right by 15 bits, plus a constant."""
     crc = crc32c(messages)
-    return ((crc >> 15) | (crc << 17)) + np.uint32(_MASK_DELTA)
+    return (((crc >> 15) | (crc << 17)) + np.uint32(_MASK_DELTA)).astype(np.uint32)
 
 
 def read_tfrecord(path: Path, *, max_record: int = 2**20) -> Iterator[bytes]:

@@ -92,7 +92,7 @@ class OneShotSpace:
         Raises:
             ArchitectureError: If a used vertex has another number of parents than the space says.
         """
-        keep = list(range(len(self.names) - 1)) + [len(graph.ops) - 1]
+        keep = [*range(len(self.names) - 1), len(graph.ops) - 1]
         if len(graph.ops) < len(self.names):
             raise ArchitectureError(
                 f"Space {self.number} has {len(self.names)} vertices, "
@@ -114,7 +114,7 @@ class OneShotSpace:
             chosen[f"parents_{self.names[v]}"] = tuple(self.names[u] for u in parents)
             if v < len(self.names) - 1:
                 chosen[f"op_{self.names[v]}"] = graph.ops[keep[v]]
-        return self.space().architecture(chosen)
+        return Architecture(chosen)
 
     def from_logits(
         self, ops: Sequence[Sequence[float]], parents: Mapping[str, Sequence[float]]
