@@ -1,0 +1,204 @@
+"""The log of a run: one JSON object a line, equal after a kill and a resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nas_plugin.errors import FileError, OptionError
+
+# What places a record; everything else in it is a metric.
+POSITION = ("step", "epoch", "phase", "time")
+MAX_LINE = 64 * 1024 * 1024
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class JsonlLog:
+    """Appends records to a file, one JSON object a line, each visible at once.
+
+    JSON has no word for non-finite numbers: they are written as the strings ``"nan"``, ``"inf"``
+    and ``"-inf"``, and `read_jsonl` turns them back.
+
+    Args:
+        path: The file; its folder is made. Without `resume_at` it starts empty.
+        resume_at: `position` at the checkpoint that a run goes on from. What a killed run wrote
+            after it is cut off, so that the log equals that of a run without a break.
+        elapsed: Seconds that earlier parts of the run took; added to every ``time``.
+        clock: Gives monotonic seconds.
+
+    Raises:
+        FileError: If the file is not the one that was at `resume_at`.
+        OptionError: If `resume_at` is negative.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        resume_at: int | None = None,
+        *,
+        elapsed: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = Path(path)
+        if resume_at is not None and resume_at < 0:
+            raise OptionError(f"resume_at is a position in {path}, at least 0; got {resume_at}.")
+        self._clock = clock
+        self._zero = clock() - elapsed
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if resume_at:
+                _check_end_of_line(self.path, resume_at)
+                os.truncate(self.path, resume_at)
+            self._file = self.path.open("ab" if resume_at else "wb")
+        except OSError as error:
+            raise FileError(f"Cannot write the log {self.path}: {error.strerror}.") from error
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends a record; ``time`` is added where it has none.
+
+        Values are JSON, or have ``tolist`` (tensors, arrays and their scalars).
+
+        Raises:
+            OptionError: If a value is neither.
+        """
+        timed = {**record}
+        timed.setdefault("time", round(self._clock() - self._zero, 3))
+        line = json.dumps(plain(timed, "record"), ensure_ascii=False, allow_nan=False)
+        # A lone surrogate (a file name that is no UTF-8, say) must not stop a search.
+        self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        self._file.flush()
+
+    @property
+    def position(self) -> int:
+        """Bytes written, and safe on the disk: a checkpoint that holds it can rely on them."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file; closing twice is fine."""
+        self._file.close()
+
+    def __enter__(self) -> JsonlLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    """Reads the records that `JsonlLog` wrote.
+
+    A last line that was torn by a kill is left out; every other fault is an error.
+
+    Raises:
+        FileError: If the file cannot be read or a line is not a JSON object.
+    """
+    records = []
+    try:
+        with Path(path).open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE + 1):
+                number += 1
+                if not line.strip():
+                    continue
+                try:
+                    records.append(_record(line))
+                except ValueError as error:
+                    if not line.endswith(b"\n") and len(line) <= MAX_LINE:
+                        break
+                    raise FileError(
+                        f"{path}, line {number}: {error}. Every line of a log is one JSON object; "
+                        "mend or remove the line."
+                    ) from error
+    except OSError as error:
+        raise FileError(f"Cannot read the log {path}: {error.strerror}.") from error
+    return records
+
+
+def plain(value: Any, where: str) -> Any:
+    """Returns `value` as JSON; non-finite numbers become strings.
+
+    Raises:
+        OptionError: If that cannot be; names `where`.
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), where)
+    raise OptionError(
+        f"{where} is a {type(value).__name__}, which a log cannot hold. Give numbers, strings, "
+        "lists, dicts or tensors."
+    )
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_LINE:
+        raise ValueError(f"longer than {MAX_LINE} bytes")
+    try:
+        found = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} instead of an object")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = {key: _restored(value) for key, value in pairs}
+    if len(read) != len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name '{twice}' occurs twice")
+    return read
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    return [_restored(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; write it as a string")
+
+
+def _check_end_of_line(path: Path, position: int) -> None:
+    """Checks that a record ends at `position`."""
+    size = path.stat().st_size if path.exists() else 0
+    if size >= position:
+        with path.open("rb") as file:
+            file.seek(position - 1)
+            if file.read(1) == b"\n":
+                return
+        found = f"no record ends at byte {position}"
+    else:
+        found = f"it has {size} bytes, fewer than the {position} of the checkpoint"
+    raise FileError(
+        f"The log {path} is not the one that the checkpoint was written with: {found}. Put the "
+        "file back, or start anew in another folder."
+    )
