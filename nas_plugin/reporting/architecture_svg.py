@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,8 +60,7 @@ def cell_from_architecture(
             continue
         candidate = chosen_text(architecture[key])
         if candidate:
-            weight = None if weights is None else weights.get(key, {}).get(candidate)
-            edges[node, source] = (candidate, weight)
+            edges[node, source] = (candidate, _weight(weights, key, candidate))
     for key, value in architecture.items():
         match = _CELL_KEY.fullmatch(key)
         if match and match[1] == prefix and match[3] is None:
@@ -91,7 +91,8 @@ def cell_from_probabilities(
     edges = {}
     for place, key in keys.items():
         if probabilities[key]:
-            edges[place] = max(probabilities[key].items(), key=lambda entry: entry[1])
+            favourite = max(probabilities[key], key=lambda name: probabilities[key][name])
+            edges[place] = (str(favourite), _weight(probabilities, key, favourite))
     return _drawing(edges, {node for node, _ in keys}, prefix, output)
 
 
@@ -125,6 +126,13 @@ def chosen_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(entry) for entry in value)
     return str(value)
+
+
+def _weight(weights: Weights | None, key: str, candidate: str) -> float | None:
+    """Returns a probability, rounding errors cut off; None where there is none."""
+    known = {} if weights is None else {str(k): p for k, p in weights.get(key, {}).items()}
+    p = known.get(str(candidate), math.nan)
+    return None if math.isnan(p) else min(1.0, max(0.0, p))
 
 
 def _edge_keys(keys: Mapping[str, Any], prefix: str) -> dict[tuple[int, int], str]:
@@ -202,7 +210,7 @@ def _table(choices: Mapping[str, Any], weights: Weights) -> Picture:
     if not choices:
         text = f'<text x="14" y="30" font-size="14" fill="{GREY}">No choices.</text>'
         return Picture(120.0, 44.0, text)
-    rows = [_row(key, value, weights.get(key, {})) for key, value in sorted(choices.items())]
+    rows = [_row(key, value, weights) for key, value in sorted(choices.items())]
     body, x, height = [], _MARGIN, 0.0
     # At most four columns; what is longer grows downward.
     per_column = max(_ROWS, -(-len(rows) // 4))
@@ -223,11 +231,12 @@ def _table(choices: Mapping[str, Any], weights: Weights) -> Picture:
     return Picture(x, height + 2 * _MARGIN, "\n".join(body))
 
 
-def _row(key: str, value: Any, weights: Mapping[str, float]) -> tuple[str, str, str]:
+def _row(key: str, value: Any, weights: Weights) -> tuple[str, str, str]:
     text = chosen_text(value)
     shown = shortened(text, 48) or "nothing"
-    if text in weights:
-        shown = f"{shown}  {weights[text]:.2f}"
+    weight = _weight(weights, key, text)
+    if weight is not None:
+        shown = f"{shown}  {weight:.2f}"
     return shortened(key, 48), shown, colour_of(text)
 
 

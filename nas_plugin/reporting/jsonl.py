@@ -50,6 +50,7 @@ class JsonlLog:
             raise OptionError(f"resume_at is a position in {path}, at least 0; got {resume_at}.")
         self._clock = clock
         self._zero = clock() - elapsed
+        self._position = 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if resume_at:
@@ -77,11 +78,14 @@ class JsonlLog:
     @property
     def position(self) -> int:
         """Bytes written, and safe on the disk: a checkpoint that holds it can rely on them."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._position = self._file.tell()
+        return self._position
 
     def close(self) -> None:
         """Closes the file; closing twice is fine."""
+        self._position = self.position
         self._file.close()
 
     def __enter__(self) -> JsonlLog:
