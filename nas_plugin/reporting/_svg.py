@@ -10,7 +10,7 @@ from html import escape
 
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"
 INK = "#1f2937"  # on light boxes
-GREY = "#7b8794"  # on any page: at least 4 to 1 on white and on near-black
+GREY = "#6f7b88"  # on any page: at least 4 to 1 on white and on near-black
 MAX_TEXT = 34
 
 # Line colours, each at least 3 to 1 on white and on near-black.

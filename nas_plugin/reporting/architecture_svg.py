@@ -210,7 +210,7 @@ def _table(choices: Mapping[str, Any], weights: Weights) -> Picture:
     if not choices:
         text = f'<text x="14" y="30" font-size="14" fill="{GREY}">No choices.</text>'
         return Picture(120.0, 44.0, text)
-    rows = [_row(key, value, weights) for key, value in sorted(choices.items())]
+    rows = [_row(key, value, weights) for key, value in sorted(choices.items(), key=_natural)]
     body, x, height = [], _MARGIN, 0.0
     # At most four columns; what is longer grows downward.
     per_column = max(_ROWS, -(-len(rows) // 4))
@@ -229,6 +229,12 @@ def _table(choices: Mapping[str, Any], weights: Weights) -> Picture:
         x += width + _MARGIN
         height = max(height, card)
     return Picture(x, height + 2 * _MARGIN, "\n".join(body))
+
+
+def _natural(entry: tuple[str, Any]) -> list[tuple[int, str]]:
+    """Sorts ``blocks/2`` before ``blocks/10``."""
+    parts = re.split(r"([0-9]+)", entry[0])
+    return [(len(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
 
 
 def _row(key: str, value: Any, weights: Weights) -> tuple[str, str, str]:

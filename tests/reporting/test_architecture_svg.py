@@ -113,3 +113,8 @@ def test_large_and_empty_architectures_are_drawn():
     many = {f"blocks/{i}/op": "conv" for i in range(300)}
     assert set(many) <= set(texts(draw_architecture(many)))
     assert texts(draw_architecture({})) == ["No choices."]
+
+
+def test_rows_are_sorted_as_people_count():
+    shown = texts(draw_architecture({f"b{i}": "x" for i in (10, 2, 1)}))
+    assert shown[::2] == ["b1", "b2", "b10"]

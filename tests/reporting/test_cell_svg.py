@@ -9,7 +9,7 @@ import pytest
 
 from nas_plugin.errors import OptionError
 from nas_plugin.reporting import CellDrawing, Edge
-from nas_plugin.reporting._svg import text_width
+from nas_plugin.reporting._svg import GREY, colour_of, text_width
 
 SVG = "{http://www.w3.org/2000/svg}"
 OPS = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "max_pool_3x3", "skip_connect", "none")
@@ -163,3 +163,21 @@ def test_a_drawing_is_the_same_every_time():
 
 def test_a_drawing_without_nodes_is_an_empty_picture():
     assert not boxes(parsed(CellDrawing([], []).to_svg()))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, https://www.w3.org/TR/WCAG21/#dfn-relative-luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#0d1117"])
+def test_lines_and_titles_stand_out_on_white_and_on_dark_pages(page):
+    def contrast(colour: str) -> float:
+        low, high = sorted((luminance(colour), luminance(page)))
+        return (high + 0.05) / (low + 0.05)
+
+    assert contrast(GREY) >= 4
+    names = [*OPS, *(f"candidate {i}" for i in range(100))]
+    assert min(contrast(colour_of(name)) for name in names) >= 3
