@@ -19,13 +19,13 @@ import bz2
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
 from nas_plugin.benchmarks.importers.nasbench201_records import Records
-from nas_plugin.benchmarks.importers.restricted_pickle import read_pickle
+from nas_plugin.benchmarks.importers.restricted_pickle import read_pickle, read_pickles
 from nas_plugin.benchmarks.importers.torch_file import read_torch_file
 from nas_plugin.benchmarks.table import sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
@@ -36,7 +36,6 @@ _OLD = ("nasbench201-v1.1", "nasbench201-v1.0")
 _ROWS = len(OPS) ** len(KEYS)
 #: No published record or index is larger when unpacked; more is taken for an attack.
 _MAX_UNPACKED = 256 * 2**20
-_MAX_UNPACKED_ALL = 64 * 2**30
 
 
 def import_nasbench201_official(path: Path, out: Path | None, release: str | None) -> Path:
@@ -98,12 +97,12 @@ def _ops(path: Path, archs: list[str]) -> Any:
 
 def _read_nats(path: Path) -> tuple[list[str], Iterator[tuple[Any, Any]]]:
     if path.is_file():
-        return _whole(path, _unpack(path, _MAX_UNPACKED_ALL))
-    archs = _archs(path, _unpack(path / "meta.pickle.pbz2", _MAX_UNPACKED))
+        return _whole(path, _unpack_whole(path))
+    archs = _archs(path, _unpack(path / "meta.pickle.pbz2"))
     files = {
         int(m[1]): f for f in path.iterdir() if (m := re.fullmatch(r"(\d+)\.pickle\.pbz2", f.name))
     }
-    return archs, ((i, _unpack(files[i], _MAX_UNPACKED)) for i in sorted(files))
+    return archs, ((i, _unpack(files[i])) for i in sorted(files))
 
 
 def _read_old(path: Path) -> tuple[list[str], Iterator[tuple[Any, Any]]]:
@@ -132,28 +131,24 @@ def _archs(path: Path, data: Any) -> list[str]:
     return archs
 
 
-def _unpack(path: Path, limit: int) -> Any:
+def _unpack(path: Path) -> Any:
+    """Reads one record or the index."""
     try:
         with bz2.open(path, "rb") as stream:
-            return read_pickle(_Limited(stream, limit), str(path))  # type: ignore[arg-type]
+            data = stream.read(_MAX_UNPACKED + 1)
+    except (OSError, EOFError, ValueError) as error:
+        raise FileError(f"{path} cannot be unpacked: {error}.") from error
+    if len(data) > _MAX_UNPACKED:
+        raise FileError(
+            f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes, as no published record does."
+        )
+    return read_pickles(data, 1, str(path))[0]
+
+
+def _unpack_whole(path: Path) -> Any:
+    """Reads the single file of all records, which is too large to be held as bytes too."""
+    try:
+        with bz2.open(path, "rb") as stream:
+            return read_pickle(stream, str(path))  # type: ignore[arg-type]
     except (OSError, EOFError) as error:
         raise FileError(f"{path} cannot be unpacked: {error}.") from error
-
-
-class _Limited:
-    """A stream that ends with an error where more than `limit` bytes are read from it."""
-
-    def __init__(self, stream: bz2.BZ2File | BinaryIO, limit: int) -> None:
-        self._stream, self._left = stream, limit
-
-    def _count(self, data: bytes) -> bytes:
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError("it unpacks to more bytes than any published file")
-        return data
-
-    def read(self, n: int = -1) -> bytes:
-        return self._count(self._stream.read(min(n, self._left + 1) if n >= 0 else self._left + 1))
-
-    def readline(self) -> bytes:
-        return self._count(self._stream.readline(self._left + 1))

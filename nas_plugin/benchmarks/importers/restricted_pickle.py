@@ -7,11 +7,13 @@ dictionary becomes a dictionary, a NumPy scalar a Python number, a tensor is dro
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
+from nas_plugin.benchmarks.importers._pickle_scan import end_of_pickle
 from nas_plugin.errors import FileError
 
 _FORMATS = {
@@ -145,7 +147,33 @@ def read_pickle(stream: BinaryIO, what: str) -> Any:
     try:
         return _Unpickler(stream, encoding="latin1").load()
     except _DAMAGE as error:
-        raise FileError(
-            f"{what} is refused as a pickle: {error or type(error).__name__}. Only dictionaries, "
-            "lists, text and numbers are read, and nothing in the file is run."
-        ) from error
+        raise _refused(what, error) from error
+
+
+def read_pickles(data: bytes, n: int, what: str) -> list[Any]:
+    """Reads the first n pickles that follow one another, each walked through beforehand.
+
+    Args:
+        data: The bytes.
+        n: How many.
+        what: What errors call them.
+
+    Raises:
+        FileError: As `read_pickle`, or if lengths or memo indices pass the end of `data`.
+    """
+    found, start = [], 0
+    for _ in range(n):
+        try:
+            end = end_of_pickle(data, start)
+        except _DAMAGE as error:
+            raise _refused(what, error) from error
+        found.append(read_pickle(io.BytesIO(data[start:end]), what))
+        start = end
+    return found
+
+
+def _refused(what: str, error: Exception) -> FileError:
+    return FileError(
+        f"{what} is refused as a pickle: {error or type(error).__name__}. Only dictionaries, "
+        "lists, text and numbers are read, and nothing in the file is run."
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from nas_plugin.benchmarks.importers.restricted_pickle import read_pickle
+from nas_plugin.benchmarks.importers.restricted_pickle import read_pickle, read_pickles
 from nas_plugin.errors import FileError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+#: Larger files are read as a stream, without walking through their opcodes first.
+_MAX_SCANNED = 512 * 2**20
 
 
 def read_torch_file(path: Path) -> Any:
@@ -23,17 +26,16 @@ def read_torch_file(path: Path) -> Any:
         FileError: If the file is of another form, truncated, or names what is not plain data.
     """
     try:
-        if zipfile.is_zipfile(path):
-            return _read_zip(path)
         with path.open("rb") as stream:
-            if read_pickle(stream, str(path)) != _LEGACY_MAGIC:
-                raise FileError(f"{path} was not written by torch.save (wrong magic number).")
-            if read_pickle(stream, str(path)) != _LEGACY_PROTOCOL:
-                raise FileError(f"{path}: unknown protocol of torch.save.")
-            read_pickle(stream, str(path))  # sizes of C types on the writer's machine
-            return read_pickle(stream, str(path))
+            if stream.read(4) == b"PK\x03\x04":
+                return _read_zip(path)
+            stream.seek(0)
+            magic, protocol, _, data = _read_n(stream, path.stat().st_size, 4, str(path))
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+        raise FileError(f"{path} cannot be read: {error}.") from error
+    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
+        raise FileError(f"{path} was not written by torch.save (wrong magic number).")
+    return data
 
 
 def _read_zip(path: Path) -> Any:
@@ -42,9 +44,23 @@ def _read_zip(path: Path) -> Any:
             members = [n for n in archive.namelist() if n.rsplit("/", 1)[-1] == "data.pkl"]
             if len(members) != 1:
                 raise FileError(f"{path}: a torch archive holds one data.pkl, found {members}.")
-            if archive.getinfo(members[0]).compress_type != zipfile.ZIP_STORED:
+            info = archive.getinfo(members[0])
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size > path.stat().st_size:
                 raise FileError(f"{path}: a torch archive is not compressed, this one is.")
-            with archive.open(members[0]) as stream:
-                return read_pickle(stream, f"{path}:{members[0]}")  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            with archive.open(info) as stream:
+                return _read_n(stream, info.file_size, 1, f"{path}:{members[0]}")[0]
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        struct.error,
+    ) as error:
         raise FileError(f"{path} is a damaged torch archive: {error}.") from error
+
+
+def _read_n(stream: IO[bytes], size: int, n: int, what: str) -> list[Any]:
+    if size <= _MAX_SCANNED:
+        return read_pickles(stream.read(), n, what)
+    return [read_pickle(stream, what) for _ in range(n)]  # type: ignore[arg-type]
