@@ -1,0 +1,290 @@
+"""Which architecture belongs to which trial, what is run again, and what the strategy is told.
+
+The journal is the only memory: everything that changes is first an event in it and then applied,
+by the same code that applies the old events when an experiment is resumed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nas_plugin.errors import ArchitectureError, ExperimentError
+from nas_plugin.experiment.journal import Journal
+from nas_plugin.experiment.metrics import MetricError, parse_metrics
+from nas_plugin.experiment.outcome import RETRIED, Evidence, judge
+from nas_plugin.experiment.space_format import from_parameters, to_parameters
+from nas_plugin.space.search_space import SearchSpace
+from nas_plugin.strategies import Exhausted, Outcome, Strategy
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the manager is to run: one attempt at one proposal."""
+
+    parameter: int
+    attempt: int
+    parameters: Mapping[str, Any]
+
+
+@dataclass
+class Parameter:
+    """One proposal of the strategy, under the parameter id that its trials carry."""
+
+    id: int
+    proposal: int
+    architecture: Mapping[str, Any]
+    sends: int = 1
+    #: attempt -> trial, of the attempts that are known to run
+    running: dict[int, str] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+    told: bool = False
+
+
+class Coordinator:
+    """Runs a strategy through a journal.
+
+    Args:
+        journal: The experiment's journal; its events are applied first.
+        space: The search space.
+        strategy: A new strategy, as it was when the journal began.
+        retries: How often an architecture is tried again after a failed or killed trial.
+
+    Raises:
+        ExperimentError: If the journal's proposals are not those of the strategy.
+    """
+
+    def __init__(
+        self, journal: Journal, space: SearchSpace, strategy: Strategy, *, retries: int
+    ) -> None:
+        self._journal = journal
+        self._space = space
+        self._strategy = strategy
+        self._retries = retries
+        self.parameters: dict[int, Parameter] = {}
+        #: trial -> (parameter, attempt), from what trials said.
+        self.claims: dict[str, tuple[int | None, int]] = {}
+        self._results: dict[str, Event] = {}
+        self._ended: set[str] = set()
+        self._again: deque[int] = deque()
+        #: Whether the strategy has nothing left to propose.
+        self.exhausted = False
+        #: Jobs handed out and trials ended since this object was made.
+        self.sent = 0
+        self.ended = 0
+        for event in journal.events:
+            self._apply(event, replay=True)
+        self._again.clear()
+
+    @property
+    def asked(self) -> int:
+        """The number of architectures that the strategy has proposed."""
+        return len(self.parameters)
+
+    @property
+    def open(self) -> list[Parameter]:
+        """The proposals whose outcome the strategy does not know yet."""
+        return [p for p in self.parameters.values() if not p.told]
+
+    @property
+    def living(self) -> int:
+        """The number of trials that have been handed out and have not ended."""
+        return self.sent - self.ended
+
+    def next_job(self, budget: int | None) -> Job | None:
+        """Returns what to run next: first what is tried again, then a new proposal.
+
+        Args:
+            budget: How many architectures the user wants; None is any number.
+        """
+        while self._again:
+            parameter = self.parameters[self._again.popleft()]
+            if not parameter.told:
+                self._record("again", parameter=parameter.id, attempt=parameter.sends)
+                return self._job(parameter, parameter.sends - 1)
+        if not self.exhausted and (budget is None or self.asked < budget):
+            try:
+                proposal = self._strategy.ask()
+            except Exhausted:
+                self.exhausted = True
+            else:
+                number = len(self.parameters)
+                self._record(
+                    "ask",
+                    parameter=number,
+                    proposal=proposal.id,
+                    architecture=proposal.architecture.to_json(),
+                    fidelity=proposal.fidelity,
+                )
+                return self._job(self.parameters[number], 0)
+        return self._orphan()
+
+    def recovered(self, running: list[tuple[int, int]]) -> None:
+        """Takes over after a crash: `running` are the attempts that the manager runs again."""
+        self.sent += len(running)
+        again = {parameter for parameter, _ in running}
+        self.claims = {t: claim for t, claim in self.claims.items() if t in self._ended}
+        for parameter in self.parameters.values():
+            parameter.running.clear()
+        for parameter in self.open:
+            if parameter.id not in again:
+                self._again.append(parameter.id)
+
+    def claim(self, trial: str, parameter: int | None, attempt: int) -> None:
+        """Notes which parameters a trial took."""
+        if self.claims.get(trial) != (parameter, attempt):
+            self._record("claim", trial=trial, parameter=parameter, attempt=attempt)
+
+    def result(
+        self,
+        trial: str,
+        parameter: int | None,
+        attempt: int,
+        value: Any,
+        architecture: Mapping[str, Any] | None,
+    ) -> None:
+        """Notes the final result that a trial reported, whatever it is."""
+        self.claim(trial, parameter, attempt)
+        fields: Event = {"trial": trial, "architecture": architecture}
+        try:
+            fields["metrics"] = parse_metrics(value)
+        except MetricError as error:
+            fields |= {"refused": error.reason, "message": str(error)}
+        self._record("result", **fields)
+
+    def refused(self, trial: str, reason: str, message: str) -> None:
+        """Notes that a trial tried to report something that is no result."""
+        fields = {"trial": trial, "architecture": None, "refused": reason, "message": message}
+        self._record("result", **fields)
+
+    def has_result(self, trial: str) -> bool:
+        """Says whether the trial's final result has come."""
+        return trial in self._results
+
+    def end(self, trial: str, evidence: Evidence) -> None:
+        """Notes a trial's end, and tries its architecture again or tells the strategy."""
+        claimed, attempt = self.claims.get(trial, (None, 0))
+        if trial in self.claims and claimed is None:
+            # Added by hand in the portal: kept in the journal, unknown to the strategy.
+            verdict_fields = self._verdict(trial, evidence, {})
+            self._record("end", trial=trial, parameter=None, attempt=0, **verdict_fields)
+            return
+        self.ended += 1
+        if trial in self._ended:  # known from before a crash, and run once more by the manager
+            return
+        parameter = self.parameters.get(claimed) if claimed is not None else None
+        if parameter is None:
+            verdict = judge(evidence, {})
+            self._record("stray", trial=trial, outcome=verdict.outcome, message=verdict.message)
+            return
+        verdict_fields = self._verdict(trial, evidence, parameter.architecture)
+        if parameter.told or attempt in parameter.ended:
+            self._record("repeat", trial=trial, parameter=claimed, attempt=attempt)
+            return
+        self._record(
+            "end", trial=trial, parameter=parameter.id, attempt=attempt, **verdict_fields
+        )
+        self._settle(parameter, verdict_fields)
+
+    def _settle(self, parameter: Parameter, verdict: Mapping[str, Any]) -> None:
+        outcome = verdict["outcome"]
+        if outcome in RETRIED and parameter.sends <= self._retries:
+            self._again.append(parameter.id)
+        elif outcome == "succeeded":
+            self._record("tell", parameter=parameter.id, metrics=verdict["metrics"])
+        else:
+            self._record("tell", parameter=parameter.id, failure=verdict["message"] or outcome)
+
+    def _orphan(self) -> Job | None:
+        """Returns a proposal that no living trial can still take, to be handed out again.
+
+        Trials take parameters in the order in which they ask, so one that dies before asking
+        leaves the last ones without a trial. A second copy is right in every case: the queue is
+        first in, first out, and what remains unread at the end is a copy.
+        """
+        waiting = [p for p in self.open if not p.running]
+        unclaimed = self.living - sum(len(p.running) for p in self.parameters.values())
+        for parameter in waiting[: max(0, len(waiting) - max(0, unclaimed))]:
+            if parameter.sends <= self._retries:
+                self._record("again", parameter=parameter.id, attempt=parameter.sends)
+                return self._job(parameter, parameter.sends - 1)
+            message = f"no trial took it, {parameter.sends} were started"
+            lost = {"outcome": "lost", "message": message, "metrics": {}}
+            self._record("end", trial=None, parameter=parameter.id, attempt=parameter.sends, **lost)
+            self._record("tell", parameter=parameter.id, failure=message)
+        return None
+
+    def _verdict(
+        self, trial: str, evidence: Evidence, proposed: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        result = self._results.get(trial, {})
+        found = {name: result[name] for name in ("metrics", "refused", "message") if name in result}
+        stated = self._canonical(result.get("architecture"))
+        known = asdict(evidence) | {"architecture": stated}
+        known |= {name: value for name, value in found.items() if value}
+        return asdict(judge(Evidence(**known), proposed)) | {
+            "architecture": stated,
+            "status": evidence.status,
+        }
+
+    def _canonical(self, stated: Any) -> Any:
+        if not isinstance(stated, Mapping):
+            return None
+        try:
+            return from_parameters(stated, self._space).to_json()
+        except ArchitectureError:
+            return dict(stated)
+
+    def _job(self, parameter: Parameter, attempt: int) -> Job:
+        self.sent += 1
+        architecture = self._space.architecture(parameter.architecture)
+        return Job(parameter.id, attempt, to_parameters(architecture))
+
+    def _record(self, event: str, **fields: Any) -> None:
+        self._apply(self._journal.append(event, **fields), replay=False)
+
+    def _apply(self, event: Event, *, replay: bool) -> None:
+        kind, trial = event["event"], event.get("trial")
+        number = event.get("parameter")
+        if kind == "ask":
+            if replay:
+                self._ask_again(event)
+            self.parameters[event["parameter"]] = Parameter(
+                event["parameter"], event["proposal"], event["architecture"]
+            )
+        elif kind == "again":
+            self.parameters[event["parameter"]].sends += 1
+        elif kind == "claim":
+            self.claims[event["trial"]] = (number, event["attempt"])
+            if number in self.parameters:
+                self.parameters[number].running[event["attempt"]] = event["trial"]
+        elif kind == "result":
+            self._results[event["trial"]] = event
+        elif kind in ("end", "stray", "repeat"):
+            self._ended.add(str(trial))
+            if number in self.parameters:
+                self.parameters[number].running.pop(event["attempt"], None)
+                self.parameters[number].ended.add(event["attempt"])
+        elif kind == "tell":
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        parameter = self.parameters[event["parameter"]]
+        parameter.told = True
+        if "metrics" in event:
+            self._strategy.tell(parameter.proposal, Outcome(metrics=event["metrics"]))
+        else:
+            self._strategy.tell(parameter.proposal, Outcome(failure=event["failure"]))
+
+    def _ask_again(self, event: Event) -> None:
+        proposal = self._strategy.ask()
+        if proposal.architecture.to_json() != event["architecture"]:
+            raise ExperimentError(
+                f"{self._journal.path}, event {event['n']}: the strategy proposes another "
+                "architecture than it did then. The experiment can only be resumed with the "
+                "strategy, options, seed and version that it was created with."
+            )

@@ -1,0 +1,119 @@
+"""The journal of an experiment: an append-only file of events, each on disk before it counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nas_plugin.errors import FileError
+
+#: The folder of nas_plugin's own files, inside the experiment's and inside a trial's folder.
+FOLDER = "nas_plugin"
+
+_MAX_BYTES = 1 << 30
+
+
+def journal_path(experiment: Path) -> Path:
+    """Returns where the journal of an experiment's folder lies."""
+    return experiment / FOLDER / "journal.jsonl"
+
+
+class Journal:
+    """Appends events, numbered from 0; one process writes.
+
+    An event is on disk (fsync) when `append` returns. A process that is killed while it writes
+    leaves at most an unfinished last line, which is cut off when the journal is opened again;
+    any other damage is an error.
+
+    Args:
+        path: The file, made if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        #: All events so far.
+        self.events: list[dict[str, Any]] = [] if is_new else list(read_journal(path))
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.ftruncate(self._file, _complete_size(path))
+        os.lseek(self._file, 0, os.SEEK_END)
+        if is_new:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def append(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Writes an event and returns it.
+
+        Raises:
+            FileError: If a field is not plain JSON.
+        """
+        entry = {"n": len(self.events), "time": time.time(), "event": event, **fields}
+        try:
+            line = json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n"
+        except (TypeError, ValueError) as error:
+            raise FileError(f"{self.path}: event '{event}' is not plain JSON: {error}.") from error
+        data = line.encode()
+        while data:
+            data = data[os.write(self._file, data) :]
+        os.fsync(self._file)
+        self.events.append(entry)
+        return entry
+
+    def close(self) -> None:
+        """Closes the file; nothing can be appended afterwards."""
+        os.close(self._file)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the events of a journal, which another process may be writing.
+
+    Raises:
+        FileError: If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise FileError(
+            f"There is no journal at {path}. Only experiments whose tuner is "
+            "nas_plugin.experiment.NasTuner have one."
+        )
+    if path.stat().st_size > _MAX_BYTES:
+        raise FileError(f"{path} is larger than {_MAX_BYTES} bytes, which no journal is.")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise FileError(f"{path}, line {number + 1}: not JSON ({error}).") from error
+            if not isinstance(entry, dict) or entry.get("n") != number:
+                raise FileError(
+                    f"{path}, line {number + 1}: expected event number {number}; lines are "
+                    "missing or were changed. Restore the file from a copy."
+                )
+            yield entry
+
+
+def _complete_size(path: Path) -> int:
+    """Returns the number of bytes up to the last complete line."""
+    data = path.read_bytes()
+    return data.rfind(b"\n") + 1

@@ -1,0 +1,61 @@
+"""The next architecture of a training script: proposed, read from a file, or the first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import cast
+
+from nas_plugin.experiment.space_format import Form, from_parameters, to_nni
+from nas_plugin.experiment.trial import current_trial
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.search_space import SearchSpace
+
+#: Where a script that is asked for its search space writes it; NNI 1.x used the same name.
+SPACE_VARIABLE = "NNI_GEN_SEARCH_SPACE"
+FORM_VARIABLE = "NAS_PLUGIN_SPACE_FORM"
+
+
+def next_architecture(space: SearchSpace) -> Architecture:
+    """Returns the next architecture, for scripts that need no model of choice blocks.
+
+    Under NNI the tuner proposes it. By hand it is that of ``--arc-checkpoint FILE`` on the
+    command line, else all first candidates. Asked for the space (`nas-plugin space`), the process
+    writes it and ends here.
+
+    Raises:
+        ArchitectureError: If the proposal does not fit the space.
+        ExperimentError: If the manager cannot be reached.
+    """
+    _answer_with_space(space)
+    trial = current_trial()
+    if trial.managed:
+        architecture = from_parameters(trial.parameters(), space)
+    else:
+        architecture = _by_hand(space)
+    trial.runs(architecture.to_json())
+    return architecture
+
+
+def _by_hand(space: SearchSpace) -> Architecture:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--arc-checkpoint")
+    checkpoint = parser.parse_known_args(sys.argv[1:])[0].arc_checkpoint
+    if checkpoint is None:
+        return space.first()
+    from nas_plugin.space.fix import read_architecture
+
+    return space.architecture(read_architecture(Path(checkpoint)))
+
+
+def _answer_with_space(space: SearchSpace) -> None:
+    target = os.environ.get(SPACE_VARIABLE)
+    if not target:
+        return
+    form = cast(Form, os.environ.get(FORM_VARIABLE, "flat"))
+    text = json.dumps(to_nni(space, form), indent=2) + "\n"
+    Path(target).write_text(text, encoding="utf-8")
+    raise SystemExit(0)

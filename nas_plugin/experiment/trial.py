@@ -1,0 +1,253 @@
+"""A trial's side: take the proposed architecture, report what it is worth."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nas_plugin.errors import ExperimentError
+from nas_plugin.experiment import trial_files
+from nas_plugin.experiment.channel import Channel, HttpChannel, NniChannel
+from nas_plugin.experiment.events import EventWriter
+from nas_plugin.experiment.metrics import MetricError, Metrics, parse_metrics
+
+
+class Trial:
+    """This process as a trial of an NNI experiment, or as a script run by hand.
+
+    Args:
+        environment: The environment variables; NNI's say whether this is a trial.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        #: The trial's id, None when run by hand.
+        self.id = environment.get("NNI_TRIAL_JOB_ID")
+        output = environment.get("NNI_OUTPUT_DIR") if self.id else None
+        #: The trial's folder, None when run by hand.
+        self.folder = Path(output).resolve() if output else None
+        self._platform = environment.get("NNI_PLATFORM", "")
+        self._url = environment.get("NNI_TRIAL_COMMAND_CHANNEL", "")
+        self._channel: Channel | None = None
+        self._record: dict[str, Any] | None = None
+        self._architecture: Mapping[str, Any] | None = None
+        self._writer: EventWriter | None = None
+        self._step = 0
+
+    @property
+    def managed(self) -> bool:
+        """Whether NNI runs this process."""
+        return self.id is not None
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Returns what the tuner proposed for this trial; asks the manager once.
+
+        A trial that is run again after a crash, and had its result before it, reports that
+        result and ends the process.
+
+        Raises:
+            ExperimentError: If this is no trial or the manager gives nothing.
+        """
+        if self._record is None:
+            self._record = self._claim()
+        parameters = self._record["parameters"]
+        if not isinstance(parameters, Mapping):
+            raise ExperimentError(f"The tuner proposed {parameters!r}, expected keys and choices.")
+        return parameters
+
+    def runs(self, architecture: Mapping[str, Any]) -> None:
+        """States the architecture (plain JSON) that this trial runs."""
+        self._architecture = architecture
+        if self.folder is not None:
+            text = json.dumps(architecture, indent=2, sort_keys=True) + "\n"
+            (self.folder / "architecture.json").write_text(text, encoding="utf-8")
+
+    def report_intermediate(self, metrics: Any) -> None:
+        """Reports a point of the training curve; see `report_intermediate`."""
+        parsed = self._parse(metrics)
+        self._send("PERIODICAL", parsed, self._step)
+        self._note("intermediate", parsed, self._step)
+        self._step += 1
+
+    def report_final(self, metrics: Any) -> None:
+        """Reports the trial's result; see `report_final`."""
+        parsed = self._parse(metrics)
+        if self.folder is not None:
+            record = self._claimed() | {"metrics": parsed, "architecture": self._architecture}
+            trial_files.write_record(self.folder, trial_files.RESULT, record)
+        self._note("final", parsed, self._step)
+        self._send_final(parsed)
+
+    def tensorboard_folder(self) -> Path | None:
+        """Returns the folder whose events the portal's TensorBoard button shows."""
+        return self.folder / "tensorboard" if self.folder is not None else None
+
+    def _claim(self) -> dict[str, Any]:
+        if not self.managed:
+            raise ExperimentError(
+                "This process is no trial: NNI_TRIAL_JOB_ID is not set. Start it with "
+                "`nas-plugin experiment create`, or read no parameters when run by hand."
+            )
+        record = self._connection().receive()
+        self._record = record
+        if self.folder is not None:
+            previous = trial_files.read_record(self.folder, trial_files.RESULT)
+            claim = self._claimed() | {"pid": os.getpid(), "time": time.time()}
+            trial_files.write_record(self.folder, trial_files.CLAIM, claim)
+            self._link()
+            _keep_exception(self.folder)
+            if _is_result_of(previous, claim):
+                self._architecture = previous["architecture"]
+                self._send_final(previous["metrics"])
+                raise SystemExit(0)
+        return record
+
+    def _claimed(self) -> dict[str, Any]:
+        if self._record is None:
+            raise ExperimentError(
+                "This trial reports before it asked for an architecture. Call "
+                "get_and_apply_next_architecture first."
+            )
+        return {
+            "trial": self.id,
+            "parameter": self._record.get("parameter_id"),
+            "attempt": self._record.get("parameter_index", 0),
+        }
+
+    def _connection(self) -> Channel:
+        if self._channel is None:
+            if self._url:
+                direct = self._platform == "local"
+                self._channel = HttpChannel(self._url, str(self.id), direct=direct)
+            else:
+                self._channel = NniChannel()
+        return self._channel
+
+    def _parse(self, metrics: Any) -> Metrics:
+        try:
+            return parse_metrics(metrics)
+        except MetricError as error:
+            if self.folder is not None:
+                record = self._claimed() | {"refused": error.reason, "message": str(error)}
+                trial_files.write_record(self.folder, trial_files.RESULT, record)
+            raise
+
+    def _send_final(self, metrics: Metrics) -> None:
+        try:
+            self._send("FINAL", metrics, 0)
+        except ExperimentError as error:
+            if self.folder is None:
+                raise
+            # The tuner takes the result from the file when it resumes or hears of the end.
+            print(f"{error} The result is kept in {self.folder}.", file=sys.stderr)
+
+    def _send(self, kind: str, metrics: Metrics, sequence: int) -> None:
+        if not self.managed:
+            shown = " ".join(f"{name}={value:.6g}" for name, value in metrics.items())
+            print(f"{'final' if kind == 'FINAL' else 'intermediate'} result: {shown}")
+            return
+        claimed = self._claimed()
+        # One plain number is what every tuner and assessor of NNI understands.
+        value = metrics if len(metrics) > 1 else metrics["default"]
+        self._connection().send(
+            {
+                "parameter_id": claimed["parameter"],
+                "trial_job_id": self.id,
+                "type": kind,
+                "sequence": sequence,
+                "value": json.dumps(value),
+                "nas_plugin": {
+                    "attempt": claimed["attempt"],
+                    "architecture": self._architecture,
+                },
+            }
+        )
+
+    def _note(self, kind: str, metrics: Metrics, step: int) -> None:
+        """Writes a metric into the trial's folder, as a line and as TensorBoard events."""
+        if self.folder is None:
+            return
+        line = json.dumps({"time": time.time(), "kind": kind, "step": step, **metrics})
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self._writer is None:
+            self._writer = EventWriter(self.folder / "tensorboard")
+        self._writer.write(metrics, step, prefix="final/" if kind == "final" else "")
+
+    def _link(self) -> None:
+        """Makes the portal's TensorBoard button find this folder: it looks in another place."""
+        if self.folder is None or self._platform != "local":
+            return
+        (self.folder / "tensorboard").mkdir(exist_ok=True)
+        link = self.folder.parents[3] / "trials" / self.folder.name / "output"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(self.folder, target_is_directory=True)
+
+
+@functools.cache
+def current_trial() -> Trial:
+    """Returns this process's trial; a process is one trial or none."""
+    return Trial(os.environ)
+
+
+def report_intermediate(metrics: Any) -> None:
+    """Reports a point of the training curve, for example an epoch's accuracy.
+
+    Args:
+        metrics: A number, or a dict of numbers with the key ``default``.
+
+    Raises:
+        MetricError: If a value is no finite number.
+    """
+    current_trial().report_intermediate(metrics)
+
+
+def report_final(metrics: Any) -> None:
+    """Reports the trial's result.
+
+    The result is on disk before it is sent, sent again until the manager has it, and taken from
+    the disk if the manager has gone.
+
+    Args:
+        metrics: A number, or a dict of numbers with the key ``default`` (what the search
+            compares) and any others (``params``, ``flops``, ``latency_ms``), which become axes
+            of the portal.
+
+    Raises:
+        MetricError: If a value is no finite number.
+    """
+    current_trial().report_final(metrics)
+
+
+def tensorboard_folder() -> Path | None:
+    """Returns where this trial's own TensorBoard events belong; None when run by hand."""
+    return current_trial().tensorboard_folder()
+
+
+def _is_result_of(record: dict[str, Any] | None, claim: dict[str, Any]) -> bool:
+    return (
+        record is not None
+        and "metrics" in record
+        and all(record.get(name) == claim[name] for name in ("trial", "parameter", "attempt"))
+    )
+
+
+def _keep_exception(folder: Path) -> None:
+    """Keeps the exception that ends the trial, so that the journal can say why it failed."""
+    previous = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        record = {"type": kind.__name__, "message": str(error)[:2000]}
+        trial_files.write_record(folder, trial_files.ERROR, record)
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
