@@ -1,7 +1,8 @@
 """Walking through a pickle's opcodes before it is read, without building anything.
 
 Python's unpickler makes its memo as large as the largest index that a file states, so that one
-changed byte asks for gigabytes, and it makes room for text before it notices that the file ends.
+changed byte asks for gigabytes; it makes room for text before it notices that the file ends; and
+a dictionary key of tuples nested 200,000 deep overflows the stack of the interpreter.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _LENGTHS = {
 _LINES = {"stringnl_noescape_pair": 2}
 _OPCODES = {op.code.encode("latin1"): op for op in pickletools.opcodes}
 _STOP, _PUT, _LONG_BINPUT = b".", b"p", b"r"
+_TUPLES = (b"t", b"\x85", b"\x86", b"\x87")
+_MAX_TUPLES = 100_000  # an official record with all its weights has about 40,000
 
 
 def _fixed() -> re.Pattern[bytes]:
@@ -27,7 +30,7 @@ def _fixed() -> re.Pattern[bytes]:
     by_length: dict[int, bytes] = {}
     for code, op in _OPCODES.items():
         length = 0 if op.arg is None else op.arg.n
-        if length >= 0 and code not in (_STOP, _LONG_BINPUT):
+        if length >= 0 and code not in (_STOP, _LONG_BINPUT, *_TUPLES):
             by_length[length] = by_length.get(length, b"") + re.escape(code)
     parts = [b"[%s].{%d}" % (codes, length) for length, codes in by_length.items()]
     return re.compile(b"(?:" + b"|".join(parts) + b"){1,500}", re.DOTALL)
@@ -40,10 +43,10 @@ def end_of_pickle(data: bytes, start: int = 0) -> int:
     """Returns the position behind the pickle that begins at `start`.
 
     Raises:
-        pickle.UnpicklingError: If an opcode is unknown, an argument passes the end, or a memo
-            index is larger than the file.
+        pickle.UnpicklingError: If an opcode is unknown, an argument passes the end, a memo index
+            is larger than the file, or there are too many tuples.
     """
-    position = start
+    position, tuples = start, 0
     while True:
         if run := _FIXED.match(data, position):
             position = run.end()
@@ -54,6 +57,9 @@ def end_of_pickle(data: bytes, start: int = 0) -> int:
             raise pickle.UnpicklingError(
                 f"unknown opcode {code!r} at byte {position}" if code else "it is truncated"
             )
+        tuples += code in _TUPLES
+        if tuples > _MAX_TUPLES:
+            raise pickle.UnpicklingError(f"more than {_MAX_TUPLES:,} tuples")
         position = _past(data, position + 1, code)
         if position > len(data):
             raise pickle.UnpicklingError("it is truncated, or states a length past its end")

@@ -12,8 +12,9 @@ from nas_plugin.errors import FileError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-#: Larger files are read as a stream, without walking through their opcodes first.
-_MAX_SCANNED = 512 * 2**20
+#: Larger files are read as a stream, without walking through their opcodes first: those of all
+#: records need gigabytes anyway.
+_MAX_SCANNED = 64 * 2**20
 
 
 def read_torch_file(path: Path) -> Any:

@@ -43,9 +43,7 @@ def messages():
     data.field.add(
         name="checkpoint_path", number=6, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING
     )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessages([file], pool=pool)
+    return message_factory.GetMessages([file], pool=descriptor_pool.DescriptorPool())
 
 
 @pytest.fixture(scope="module")

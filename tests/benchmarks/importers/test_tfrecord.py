@@ -42,7 +42,7 @@ def test_records_of_another_writer_are_read(path, records):
 
 def test_every_flipped_byte_is_found(path):
     content = path.read_bytes()
-    for position in range(0, len(content), 13):
+    for position in range(0, len(content), 61):
         damaged = bytearray(content)
         damaged[position] ^= 0x40
         path.write_bytes(damaged)
@@ -74,5 +74,5 @@ def test_protobuf_fields_of_every_used_type_are_read():
     "message", [b"\x08", b"\x11\0", b"\x1a\x09hi", b"\x0b", b"\x08" + b"\xff" * 11]
 )
 def test_malformed_protobuf_is_refused(message):
-    with pytest.raises(ValueError, match="message|type|number"):
+    with pytest.raises(ValueError, match=r"message|type|number"):
         list(read_fields(message))
