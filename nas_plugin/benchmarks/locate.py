@@ -27,6 +27,14 @@ SOURCES = {
     "nasbench1shot1-space2": "nasbench_other/nasbench1shot1_space2.csv.gz",
 }
 
+#: Full names whose official files must be imported by hand.
+NEED_FILES = (
+    "nasbench101-full",
+    "nasbench101-only108",
+    "nasbench1shot1-space3",
+    "nasbench201-v1.0",
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +63,7 @@ def known_names() -> list[str]:
         for folder in data_folders()
         for path in folder.glob(f"*{SUFFIX}")
     }
-    return sorted(found | set(ALIASES) | set(SOURCES))
+    return sorted(found.union(ALIASES, SOURCES, NEED_FILES))
 
 
 def open_benchmark(name_or_path: str | os.PathLike[str]) -> Benchmark:
@@ -80,7 +88,7 @@ def open_benchmark(name_or_path: str | os.PathLike[str]) -> Benchmark:
         path = folder / f"{name}{SUFFIX}"
         if path.is_file():
             return read_benchmark(path)
-    if name not in SOURCES and name not in ALIASES.values():
+    if name not in (*SOURCES, *ALIASES.values(), *NEED_FILES):
         near = difflib.get_close_matches(name, known_names(), n=1)
         raise UnknownNameError(
             f"Unknown benchmark '{name_or_path}'."

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas_plugin.benchmarks.importers.nasbench1shot1_csv import import_nasbench1shot1_csv
+from nas_plugin.benchmarks.importers.nasbench1shot1_from101 import (
+    import_nasbench1shot1_from101,
+)
 from nas_plugin.benchmarks.importers.nasbench101_tfrecord import import_nasbench101_tfrecord
 from nas_plugin.benchmarks.importers.nasbench201_npz import import_nasbench201_npz
 from nas_plugin.benchmarks.importers.nasbench201_official import import_nasbench201_official
 from nas_plugin.benchmarks.importers.user_table import import_user_table, open_text
+from nas_plugin.benchmarks.table import SUFFIX
 from nas_plugin.errors import FileError
 
 Importer = Callable[[Path, Path | None, str | None], Path]
@@ -27,7 +31,8 @@ def import_benchmark(
 
     NAS-Bench-201 ``.pth`` files and ``*-FULL.pth`` folders, NATS-Bench ``.pickle.pbz2`` files and
     folders, the NAS-Bench-101 ``.tfrecord``, ``nasbench201.npz``, NAS-Bench-1Shot1 ``.csv.gz``,
-    and tables of one's own as CSV or npz.
+    and tables of one's own as CSV or npz. From a compact NAS-Bench-101 table the tables of
+    NAS-Bench-1Shot1 are drawn (`release` says which space).
 
     Args:
         source: What to read.
@@ -52,6 +57,8 @@ def _importer(path: Path) -> Importer:
     name = path.name.lower()
     if path.is_dir() or name.endswith((".pth", ".pickle.pbz2")):
         return import_nasbench201_official
+    if name.endswith(SUFFIX):
+        return import_nasbench1shot1_from101
     if name.endswith(".tfrecord"):
         return import_nasbench101_tfrecord
     if name.endswith(".npz"):

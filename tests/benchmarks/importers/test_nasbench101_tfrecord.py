@@ -8,8 +8,9 @@ import pytest
 
 from nas_plugin.benchmarks.importers import import_benchmark
 from nas_plugin.benchmarks.locate import read_benchmark
-from nas_plugin.errors import ArchitectureError, BenchmarkError, FileError
+from nas_plugin.errors import ArchitectureError, BenchmarkError, FileError, OptionError
 from nas_plugin.space.encodings import nasbench101 as encoding
+from nas_plugin.space.encodings.nasbench1shot1 import OneShotSpace
 from nas_plugin.space.encodings.nasbench101 import Graph
 
 record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
@@ -167,3 +168,26 @@ def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "x.tfrecord").write_bytes(b"")
     with pytest.raises(FileError, match="no record"):
         import_benchmark(tmp_path / "x.tfrecord", tmp_path / "x.nastab")
+
+
+def test_a_one_shot_space_is_drawn_from_the_large_table(tmp_path, messages):
+    space = OneShotSpace(1)
+    cells = [space.to_graph(cell).prune() for cell in space.without_loose_ends()]
+    graphs = {graph.hash(): graph for graph in cells}
+    rows = [
+        row(messages, text, graph, 108, i % 3) for i, (text, graph) in enumerate(graphs.items())
+    ]
+    path = write(tmp_path / "nasbench_only108.tfrecord", rows)
+    large = import_benchmark(path, tmp_path / "108.nastab")
+    with pytest.raises(OptionError, match="nasbench1shot1-space1"):
+        import_benchmark(large, tmp_path / "s1.nastab")
+    drawn = import_benchmark(large, tmp_path / "s1.nastab", release="nasbench1shot1-space1")
+    benchmark = read_benchmark(drawn)
+    assert len(benchmark) == 2_487
+    for number in range(0, 2_487, 100):
+        expected = read_benchmark(large).query(cells[number], metric="params")
+        assert benchmark.query(benchmark.architecture(number), metric="params") == expected
+    with pytest.raises(FileError, match="does not hold all of space 2"):
+        import_benchmark(large, tmp_path / "s2.nastab", release="nasbench1shot1-space2")
+    with pytest.raises(FileError, match="not of NAS-Bench-101"):
+        import_benchmark(drawn, tmp_path / "x.nastab", release="nasbench1shot1-space1")
