@@ -31,17 +31,9 @@ _SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class _Row:
-    hash: str
-    epochs: int
-    graph: Graph
-    params: int
-    values: tuple[float, ...]  # halfway and final: seconds, train, valid, test
-
-
-@dataclass(frozen=True)
 class _Known:
     position: int
+    spelled: tuple[str, str]  # matrix bits and operations, as the file has them
     packed: list[int]
     params: int
 
@@ -50,18 +42,32 @@ class _Runs:
     """All rows of the file as plain numbers: five million of them take 200 MB."""
 
     def __init__(self) -> None:
-        self.graphs: dict[tuple[int, int], _Known] = {}
+        self.graphs: dict[str, _Known] = {}
         self.positions, self.epochs, self.values = array("l"), array("l"), array("f")
 
-    def add(self, row: _Row, path: Path) -> None:
-        key = split_hash(row.hash)
-        if key not in self.graphs:
-            if row.graph.hash() != row.hash:
-                raise FileError(f"{path}: the graph of {row.hash} has hash {row.graph.hash()}.")
-            self.graphs[key] = _Known(len(self.graphs), pack_graph(row.graph), row.params)
-        self.positions.append(self.graphs[key].position)
-        self.epochs.append(row.epochs)
-        self.values.extend(row.values)
+    def add(self, record: bytes, what: str) -> None:
+        """Reads one row.
+
+        Raises:
+            FileError: If it is none, or its graph and hash do not belong together.
+        """
+        try:
+            text, epochs, bits, ops, metrics = json.loads(record)
+            if type(epochs) is not int or not 0 < epochs < 100_000:
+                raise ValueError(f"{epochs!r} epochs")
+            params, values = _metrics(base64.b64decode(metrics, validate=True))
+            known = self.graphs.get(text)
+            if known is None:
+                packed = pack_graph(_graph(text, bits, ops))
+                known = _Known(len(self.graphs), (bits, ops), packed, params)
+                self.graphs[text] = known
+            elif known.spelled != (bits, ops):
+                raise ValueError("another graph than an earlier row of the same hash")
+        except (ValueError, TypeError, AttributeError, ArchitectureError, RecursionError) as error:
+            raise FileError(f"{what} is no NAS-Bench-101 row: {error}.") from error
+        self.positions.append(known.position)
+        self.epochs.append(epochs)
+        self.values.extend(values)
 
 
 def import_nasbench101_tfrecord(path: Path, out: Path | None, release: str | None) -> Path:
@@ -73,12 +79,13 @@ def import_nasbench101_tfrecord(path: Path, out: Path | None, release: str | Non
     """
     runs = _Runs()
     for number, record in enumerate(read_tfrecord(path)):
-        runs.add(_parse(record, f"{path}, record {number}"), path)
+        runs.add(record, f"{path}, record {number}")
     if not runs.graphs:
         raise FileError(f"{path} holds no record.")
     variant = "nasbench101-only108" if set(runs.epochs) == {108} else "nasbench101-full"
     name = choose_release(path, release, (variant,))
     order = sorted(runs.graphs)
+    halves = [split_hash(text) for text in order]
     graphs = [runs.graphs[key] for key in order]
     return write_table(
         target_path(out, name),
@@ -88,8 +95,8 @@ def import_nasbench101_tfrecord(path: Path, out: Path | None, release: str | Non
         datasets=("cifar10",),
         columns=_columns(runs, graphs, path),
         arrays={
-            "hash_high": np.array([h[0] for h in order], np.uint64),
-            "hash_low": np.array([h[1] for h in order], np.uint64),
+            "hash_high": np.array([high for high, _ in halves], np.uint64),
+            "hash_low": np.array([low for _, low in halves], np.uint64),
             "graphs": np.array([graph.packed for graph in graphs], np.uint32),
         },
         source={path.name: sha256_of(path)},
@@ -100,36 +107,40 @@ def import_nasbench101_tfrecord(path: Path, out: Path | None, release: str | Non
     )
 
 
-def _parse(record: bytes, what: str) -> _Row:
-    try:
-        text, epochs, bits, ops, metrics = json.loads(record)
-        size = math.isqrt(len(bits))
-        if size * size != len(bits) or type(epochs) is not int:
-            raise ValueError(f"{len(bits)} matrix entries, epochs {epochs!r}")
-        rows = tuple(
-            tuple(int(bit) for bit in bits[i * size : (i + 1) * size]) for i in range(size)
-        )
-        graph = Graph(rows, tuple(ops.split(",")))
-        if not graph.is_legal() or graph.prune() != graph:
-            raise ValueError("a graph that is no pruned cell of NAS-Bench-101")
-        fields = list(read_fields(base64.b64decode(metrics, validate=True)))
-        evaluations = [_evaluation(value) for number, value in fields if number == 1]
-        params = [value for number, value in fields if number == 2]
-        if len(evaluations) != 3 or len(params) != 1 or not isinstance(params[0], int):
-            raise ValueError(f"{len(evaluations)} evaluations and {len(params)} parameter counts")
-        split_hash(text)
-        return _Row(text, epochs, graph, params[0], evaluations[1] + evaluations[2])
-    except (ValueError, TypeError, AttributeError, ArchitectureError, RecursionError) as error:
-        raise FileError(f"{what} is no NAS-Bench-101 row: {error}.") from error
+def _graph(text: str, bits: str, ops: str) -> Graph:
+    size = math.isqrt(len(bits))
+    if size * size != len(bits):
+        raise ValueError(f"{len(bits)} matrix entries")
+    rows = tuple(tuple(int(bit) for bit in bits[i * size :][:size]) for i in range(size))
+    graph = Graph(rows, tuple(ops.split(",")))
+    if not graph.is_legal() or graph.prune() != graph:
+        raise ValueError("a graph that is no pruned cell of NAS-Bench-101")
+    if graph.hash() != text:
+        raise ValueError(f"the graph has hash {graph.hash()}, the row says {text}")
+    return graph
+
+
+def _metrics(message: bytes) -> tuple[int, tuple[float, ...]]:
+    """Returns the parameters, then seconds and accuracies halfway and at the end."""
+    fields = list(read_fields(message))
+    evaluations = [_evaluation(value) for number, value in fields if number == 1]
+    params = [value for number, value in fields if number == 2]
+    if len(evaluations) != 3 or len(params) != 1:
+        raise ValueError(f"{len(evaluations)} evaluations and {len(params)} parameter counts")
+    if not isinstance(params[0], int) or params[0] >= 2**31:
+        raise ValueError(f"{params[0]!r} parameters")
+    return params[0], evaluations[1] + evaluations[2]
 
 
 def _evaluation(message: Any) -> tuple[float, ...]:
     fields = dict(read_fields(message))
     values = [fields.get(number, 0.0) for number in (2, 3, 4, 5)]
-    if not all(isinstance(value, float) and math.isfinite(value) for value in values):
+    if not all(isinstance(value, float) and 0 <= value < 1e9 for value in values):
         raise ValueError(f"an evaluation holds {values}")
     seconds, *accuracies = (float(value) for value in values)
-    return (seconds, accuracies[0] * 100, accuracies[1] * 100, accuracies[2] * 100)
+    if max(accuracies) > 1:
+        raise ValueError(f"accuracies {accuracies}")
+    return (seconds, *(100 * accuracy for accuracy in accuracies))
 
 
 def _columns(runs: _Runs, graphs: Sequence[_Known], path: Path) -> dict[Column, Values]:
