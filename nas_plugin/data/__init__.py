@@ -1,0 +1,31 @@
+"""Data sets by name, splits, augmentation and loaders, all functions of a seed."""
+
+from nas_plugin.data import arrays, cifar, digits, fake, idx, image_folder  # noqa: F401
+from nas_plugin.data.augment import (
+    Augment,
+    Cutout,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    standard_augment,
+)
+from nas_plugin.data.dataset import ArrayDataset, data_sets, load_data
+from nas_plugin.data.image_folder import ImageFolder
+from nas_plugin.data.loader import Loader, make_loader
+from nas_plugin.data.split import split_indices
+
+__all__ = [
+    "ArrayDataset",
+    "Augment",
+    "Cutout",
+    "ImageFolder",
+    "Loader",
+    "Normalize",
+    "RandomCrop",
+    "RandomFlip",
+    "data_sets",
+    "load_data",
+    "make_loader",
+    "split_indices",
+    "standard_augment",
+]

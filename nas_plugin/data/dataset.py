@@ -1,0 +1,180 @@
+"""A data set in memory, and the registry of the known ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nas_plugin.errors import DataError, OptionError
+from nas_plugin.registry import Registry
+
+SPLITS = ("train", "test")
+
+#: Name → ``reader(root, split, **options)``.
+data_sets: Registry[Callable[..., Any]] = Registry("data set", package="nas_plugin.data")
+
+
+class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Inputs and targets as two tensors.
+
+    Args:
+        inputs: ``(N, C, H, W)``, uint8 or float, or ``(N, …)`` of any kind.
+        targets: ``(N,)``, classes as whole numbers.
+        mean: Of each channel, in [0, 1] where inputs are uint8.
+        std: Of each channel.
+        crop: Pixels by which training images may be shifted, as is usual for this set.
+        flip: Whether a mirrored image is of the same class.
+        name: What errors call the set.
+
+    Attributes:
+        num_classes: The largest target plus one.
+
+    Raises:
+        DataError: If lengths differ, nothing is there, or values are not finite.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        crop: int = 0,
+        flip: bool = False,
+        name: str = "data",
+    ) -> None:
+        if len(inputs) != len(targets) or len(targets) == 0:
+            raise DataError(
+                f"Data set '{name}': {len(inputs)} inputs and {len(targets)} targets; their number "
+                "must be equal and not 0."
+            )
+        if targets.dim() != 1 or targets.is_floating_point():
+            raise DataError(
+                f"Data set '{name}': targets must be classes, whole numbers of shape (N,), got "
+                f"{targets.dtype} of shape {tuple(targets.shape)}."
+            )
+        if int(targets.min()) < 0:
+            raise DataError(f"Data set '{name}': a class is negative ({int(targets.min())}).")
+        if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+            raise DataError(f"Data set '{name}': inputs hold NaN or infinite values. Remove them.")
+        self.inputs = inputs
+        self.targets = targets.long()
+        self.mean = None if mean is None else tuple(mean)
+        self.std = None if std is None else tuple(std)
+        self.crop, self.flip = crop, flip
+        self.name = name
+        self.num_classes = int(targets.max()) + 1
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.targets[index]
+
+    def subset(self, indices: Tensor) -> ArrayDataset:
+        """Returns some of the samples; the number of classes stays."""
+        part = ArrayDataset(
+            self.inputs[indices],
+            self.targets[indices],
+            mean=self.mean,
+            std=self.std,
+            crop=self.crop,
+            flip=self.flip,
+            name=self.name,
+        )
+        part.num_classes = self.num_classes
+        return part
+
+
+def load_data(
+    name: str,
+    *,
+    split: str = "train",
+    root: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Returns a data set by name, or from a path.
+
+    Args:
+        name: A name in the registry, the path of an ``.npz`` file, or a folder that holds one
+            folder of images a class.
+        split: ``train`` or ``test``.
+        root: The folder of the data set's files, or one above it.
+        limit: Keep that many samples, classes in proportion, drawn from `seed`.
+        seed: Of the draw.
+        **options: Of the data set's reader.
+
+    Raises:
+        UnknownNameError: If it is neither a name nor a path.
+        DataError: If files are missing or malformed.
+    """
+    if split not in SPLITS:
+        raise OptionError(f"split must be train or test, got {split!r}.")
+    reader = data_sets.get(_reader_name(name))
+    if _reader_name(name) != name:
+        options["path"] = Path(name)
+    dataset = reader(root=None if root is None else Path(root), split=split, **options)
+    if limit is None:
+        return dataset
+    if limit < 1:
+        raise OptionError(f"limit must be a positive number of samples, got {limit}.")
+    if limit >= len(dataset):
+        return dataset
+    if not isinstance(dataset, ArrayDataset):
+        raise OptionError(f"limit works on data sets in memory; '{name}' is read as it is used.")
+    from nas_plugin.data.split import split_indices
+
+    part, _ = split_indices(
+        len(dataset),
+        (limit / len(dataset), 1 - limit / len(dataset)),
+        seed=seed,
+        targets=dataset.targets,
+    )
+    return dataset.subset(part[:limit])
+
+
+def find_folder(root: Path | None, names: Sequence[str], wanted: Sequence[str], what: str) -> Path:
+    """Returns the folder that holds one of the files `wanted`.
+
+    Args:
+        root: Where to look; None looks in ``$NAS_PLUGIN_DATA``, ``data`` and ``../shared/data``.
+        names: Folders below those that are looked into as well.
+        wanted: File names, of which one is enough.
+        what: The data set's name, for the error.
+
+    Raises:
+        DataError: If none is found; it lists where it looked and for what.
+    """
+    roots = [root] if root is not None else default_roots()
+    looked = [r / name for r in roots for name in ("", *names)]
+    for folder in looked:
+        if any((folder / name).exists() for name in wanted):
+            return folder
+    raise DataError(
+        f"The data set '{what}' was not found. Looked in {', '.join(map(str, looked))} for one of "
+        f"{', '.join(wanted)}. Put the official files there, or name their folder with --data-dir."
+    )
+
+
+def default_roots() -> list[Path]:
+    """Returns where data sets are looked for when no folder is named."""
+    named = os.environ.get("NAS_PLUGIN_DATA")
+    return [*([Path(named)] if named else []), Path("data"), Path("..") / "shared" / "data"]
+
+
+def _reader_name(name: str) -> str:
+    if name in data_sets:
+        return name
+    path = Path(name)
+    if path.suffix == ".npz":
+        return "npz"
+    return "image_folder" if path.is_dir() else name
