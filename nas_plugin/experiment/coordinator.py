@@ -21,6 +21,9 @@ from nas_plugin.strategies import Exhausted, Outcome, Strategy
 
 Event = dict[str, Any]
 
+#: So many trials in a row that end before they ask mean that the script does not work.
+_MAX_STRAYS = 20
+
 
 @dataclass(frozen=True)
 class Job:
@@ -39,6 +42,7 @@ class Parameter:
     proposal: int
     architecture: Mapping[str, Any]
     sends: int = 1
+    failures: int = 0
     #: attempt -> trial, of the attempts that are known to run
     running: dict[int, str] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
@@ -71,6 +75,7 @@ class Coordinator:
         self._results: dict[str, Event] = {}
         self._ended: set[str] = set()
         self._again: deque[int] = deque()
+        self._strays = 0
         #: Whether the strategy has nothing left to propose.
         self.exhausted = False
         #: Jobs handed out and trials ended since this object was made.
@@ -185,14 +190,12 @@ class Coordinator:
         if parameter.told or attempt in parameter.ended:
             self._record("repeat", trial=trial, parameter=claimed, attempt=attempt)
             return
-        self._record(
-            "end", trial=trial, parameter=parameter.id, attempt=attempt, **verdict_fields
-        )
+        self._record("end", trial=trial, parameter=parameter.id, attempt=attempt, **verdict_fields)
         self._settle(parameter, verdict_fields)
 
     def _settle(self, parameter: Parameter, verdict: Mapping[str, Any]) -> None:
         outcome = verdict["outcome"]
-        if outcome in RETRIED and parameter.sends <= self._retries:
+        if outcome in RETRIED and parameter.failures <= self._retries:
             self._again.append(parameter.id)
         elif outcome == "succeeded":
             self._record("tell", parameter=parameter.id, metrics=verdict["metrics"])
@@ -208,11 +211,14 @@ class Coordinator:
         """
         waiting = [p for p in self.open if not p.running]
         unclaimed = self.living - sum(len(p.running) for p in self.parameters.values())
-        for parameter in waiting[: max(0, len(waiting) - max(0, unclaimed))]:
-            if parameter.sends <= self._retries:
-                self._record("again", parameter=parameter.id, attempt=parameter.sends)
-                return self._job(parameter, parameter.sends - 1)
-            message = f"no trial took it, {parameter.sends} were started"
+        if len(waiting) <= max(0, unclaimed):
+            return None
+        if self._strays < _MAX_STRAYS:
+            parameter = min(waiting, key=lambda p: p.sends)
+            self._record("again", parameter=parameter.id, attempt=parameter.sends)
+            return self._job(parameter, parameter.sends - 1)
+        message = f"the last {self._strays} trials ended before they asked for an architecture"
+        for parameter in waiting:
             lost = {"outcome": "lost", "message": message, "metrics": {}}
             self._record("end", trial=None, parameter=parameter.id, attempt=parameter.sends, **lost)
             self._record("tell", parameter=parameter.id, failure=message)
@@ -266,9 +272,11 @@ class Coordinator:
             self._results[event["trial"]] = event
         elif kind in ("end", "stray", "repeat"):
             self._ended.add(str(trial))
+            self._strays = self._strays + 1 if kind == "stray" else 0
             if number in self.parameters:
                 self.parameters[number].running.pop(event["attempt"], None)
                 self.parameters[number].ended.add(event["attempt"])
+                self.parameters[number].failures += event.get("outcome") in RETRIED
         elif kind == "tell":
             self._tell(event)
 

@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nas_plugin.errors import FileError
+from nas_plugin.files.write import sync_folder
 
 #: The folder of nas_plugin's own files, inside the experiment's and inside a trial's folder.
 FOLDER = "nas_plugin"
@@ -44,11 +44,7 @@ class Journal:
         os.ftruncate(self._file, _complete_size(path))
         os.lseek(self._file, 0, os.SEEK_END)
         if is_new:
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path.parent)
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
         """Writes an event and returns it.
@@ -71,17 +67,6 @@ class Journal:
     def close(self) -> None:
         """Closes the file; nothing can be appended afterwards."""
         os.close(self._file)
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

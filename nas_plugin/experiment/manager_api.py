@@ -12,7 +12,7 @@ from nas_plugin.errors import ExperimentError
 _TIMEOUT = 20.0
 
 
-class ManagerGone(ExperimentError):
+class ManagerGoneError(ExperimentError):
     """Nobody answers where the manager was."""
 
 
@@ -44,8 +44,12 @@ class ManagerApi:
 
     def submitted(self) -> int:
         """Returns how many trials the manager has started."""
+        return sum(self.counts().values())
+
+    def counts(self) -> dict[str, int]:
+        """Returns status -> how many trials have it."""
         statistics = self._request("GET", "/job-statistics")
-        return sum(int(entry["trialJobNumber"]) for entry in statistics)
+        return {str(e["trialJobStatus"]): int(e["trialJobNumber"]) for e in statistics}
 
     def trials(self) -> list[dict[str, Any]]:
         """Returns the manager's view of all trials."""
@@ -70,7 +74,7 @@ class ManagerApi:
             response = connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ManagerGone(
+            raise ManagerGoneError(
                 f"No manager answers at {self._host}:{self._port} ({error})."
             ) from error
         finally:

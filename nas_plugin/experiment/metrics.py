@@ -33,9 +33,7 @@ def parse_metrics(reported: Any) -> Metrics:
     metrics: Metrics = {}
     for name, value in named.items():
         if not isinstance(name, str):
-            raise MetricError(
-                f"Names of metrics must be strings, got {name!r}.", "invalid_result"
-            )
+            raise MetricError(f"Names of metrics must be strings, got {name!r}.", "invalid_result")
         metrics[name] = _number(name, value)
     if DEFAULT not in metrics:
         raise MetricError(

@@ -32,10 +32,8 @@ def next_architecture(space: SearchSpace) -> Architecture:
     """
     _answer_with_space(space)
     trial = current_trial()
-    if trial.managed:
-        architecture = from_parameters(trial.parameters(), space)
-    else:
-        architecture = _by_hand(space)
+    proposed = from_parameters(trial.parameters(), space) if trial.managed else None
+    architecture = _by_hand(space) if proposed is None else proposed
     trial.runs(architecture.to_json())
     return architecture
 

@@ -143,6 +143,4 @@ def _choice(key: str, spec: Any) -> Choice:
         value = list(range(len(cast(list[Any], names)))) if unnamed else names
     if not isinstance(value, list):
         raise SpaceError(f"Search space, key '{key}': '_value' must be a list, got {value!r}.")
-    return Choice.from_json(
-        {"key": key, "kind": kind, "candidates": value, "n_chosen": n_chosen}
-    )
+    return Choice.from_json({"key": key, "kind": kind, "candidates": value, "n_chosen": n_chosen})

@@ -102,7 +102,7 @@ class Trial:
             trial_files.write_record(self.folder, trial_files.CLAIM, claim)
             self._link()
             _keep_exception(self.folder)
-            if _is_result_of(previous, claim):
+            if previous is not None and _is_result_of(previous, claim):
                 self._architecture = previous["architecture"]
                 self._send_final(previous["metrics"])
                 raise SystemExit(0)
@@ -231,21 +231,16 @@ def tensorboard_folder() -> Path | None:
     return current_trial().tensorboard_folder()
 
 
-def _is_result_of(record: dict[str, Any] | None, claim: dict[str, Any]) -> bool:
-    return (
-        record is not None
-        and "metrics" in record
-        and all(record.get(name) == claim[name] for name in ("trial", "parameter", "attempt"))
-    )
+def _is_result_of(record: dict[str, Any], claim: dict[str, Any]) -> bool:
+    same = ("trial", "parameter", "attempt")
+    return "metrics" in record and all(record.get(name) == claim[name] for name in same)
 
 
 def _keep_exception(folder: Path) -> None:
     """Keeps the exception that ends the trial, so that the journal can say why it failed."""
     previous = sys.excepthook
 
-    def hook(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         record = {"type": kind.__name__, "message": str(error)[:2000]}
         trial_files.write_record(folder, trial_files.ERROR, record)
         previous(kind, error, trace)

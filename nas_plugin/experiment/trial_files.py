@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from nas_plugin.errors import FileError
 from nas_plugin.experiment.journal import FOLDER
-
-_MAX_BYTES = 16 << 20
+from nas_plugin.files import read_json, write_json
 
 #: parameter, attempt, pid: written as soon as the parameters have come.
 CLAIM = "claim.json"
@@ -24,12 +21,7 @@ def write_record(trial: Path, name: str, record: dict[str, Any]) -> None:
     """Writes a JSON file into the trial's folder, whole or not at all."""
     folder = trial / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}.{os.getpid()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(record, file, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / name)
+    write_json(folder / name, record)
 
 
 def read_record(trial: Path, name: str) -> dict[str, Any] | None:
@@ -39,14 +31,9 @@ def read_record(trial: Path, name: str) -> dict[str, Any] | None:
         FileError: If the file holds something else.
     """
     path = trial / FOLDER / name
-    try:
-        text = path.read_text(encoding="utf-8") if path.stat().st_size <= _MAX_BYTES else ""
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise FileError(f"{path} is not JSON: {error}.") from error
+    record = read_json(path)
     if not isinstance(record, dict):
         raise FileError(f"{path} must hold a JSON object, found {type(record).__name__}.")
     return record

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from nas_plugin.experiment.coordinator import Coordinator, Job
 from nas_plugin.experiment.guard import ADVICE, guard_address
 from nas_plugin.experiment.journal import Journal, journal_path
 from nas_plugin.experiment.local_evidence import LocalEvidence
-from nas_plugin.experiment.manager_api import ManagerApi, ManagerGone
+from nas_plugin.experiment.manager_api import ManagerApi, ManagerGoneError
 from nas_plugin.experiment.session import Session
 from nas_plugin.experiment.space_format import from_nni
 
@@ -35,7 +36,7 @@ _TICK = 1.0
 _PATIENCE = 30
 
 
-class NasTuner(MsgDispatcher):
+class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
     """Offers a strategy to NNI, and keeps the journal of what became of its proposals.
 
     In YAML: ``tuner: {className: nas_plugin.experiment.NasTuner, classArgs: {strategy: …}}``.
@@ -175,7 +176,7 @@ class NasTuner(MsgDispatcher):
                 self._inbox.put((command, json.loads(content) if content else None))
                 if command in (None, CommandType.Terminate):
                     return
-        except Exception as error:  # handed to the thread that serves
+        except Exception as error:
             self._inbox.put((None, error))
 
     def _serve_messages(self) -> None:
@@ -190,7 +191,7 @@ class NasTuner(MsgDispatcher):
                     raise ExperimentError(f"The connection to the manager has ended: {data}.")
                 if command is CommandType.Terminate:
                     return
-                self._unless_gone(lambda: self.process_command(command, data))
+                self._unless_gone(partial(self.process_command, command, data))
             if time.monotonic() >= next_tick:
                 self._unless_gone(self._tick)
                 next_tick = time.monotonic() + _TICK
@@ -203,7 +204,7 @@ class NasTuner(MsgDispatcher):
             raise SystemExit("The manager has died; so does its tuner.")
         try:
             step()
-        except ManagerGone:
+        except ManagerGoneError:
             self._silence += 1
             if self._silence > _PATIENCE:
                 raise

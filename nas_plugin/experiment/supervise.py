@@ -1,0 +1,142 @@
+"""Watching an experiment to its end: what died, what stands still, and what is done about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from nas_plugin.errors import ExperimentError
+from nas_plugin.experiment.journal import journal_path, read_journal
+from nas_plugin.experiment.launch import Portal, Running, resume
+from nas_plugin.experiment.manager_api import ManagerGoneError
+from nas_plugin.experiment.processes import dispatcher_alive, end_orphans
+
+Trouble = Literal["manager", "dispatcher", "idle", "error"]
+_POLL = 1.0
+_LOOK = 3.0
+_WORKING = ("RUNNING", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL")
+_FINISHED = ("DONE", "STOPPED")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How much trouble is borne.
+
+    Args:
+        restarts: How often the experiment is resumed; 0 only reports.
+        idle: Seconds without a running trial and without an end after which it stands still.
+    """
+
+    restarts: int = 0
+    idle: float = 120.0
+
+
+class Supervisor:
+    """Watches one experiment.
+
+    Args:
+        running: The experiment's manager.
+        say: Takes a line for the user.
+    """
+
+    def __init__(
+        self, running: Running, *, patience: Patience, portal: Portal, say: Callable[[str], None]
+    ) -> None:
+        self.running = running
+        self._patience = patience
+        self._portal = portal
+        self._say = say
+        self._restarts = 0
+        self._changed = time.monotonic()
+        self._next_look = self._changed + _LOOK
+        self._seen: dict[str, int] = {}
+
+    def watch(self) -> None:
+        """Returns when the experiment is done or was stopped.
+
+        Raises:
+            ExperimentError: If it cannot go on; the message is the cause.
+        """
+        while True:
+            time.sleep(_POLL)
+            try:
+                status, errors = self.running.api.status()
+            except ManagerGoneError:
+                status, errors = "", []
+            if status in _FINISHED:
+                return
+            trouble = self._trouble(status)
+            if trouble is not None:
+                self._handle(trouble, errors)
+
+    def stop(self) -> None:
+        """Ends the manager and all that belongs to the experiment."""
+        stop_manager(self.running)
+
+    def _trouble(self, status: str) -> Trouble | None:
+        if not self.running.alive:
+            return "manager"
+        if status == "ERROR":
+            return "error"
+        now = time.monotonic()
+        if now < self._next_look or status not in _WORKING:
+            return None
+        self._next_look = now + _LOOK
+        if not dispatcher_alive(self.running.id, self.running.folder):
+            return "dispatcher"
+        counts = self.running.api.counts()
+        if counts != self._seen or counts.get("RUNNING") or counts.get("WAITING"):
+            self._seen, self._changed = counts, now
+        return "idle" if now - self._changed > self._patience.idle else None
+
+    def _handle(self, trouble: Trouble, errors: list[str]) -> None:
+        mistake = tuner_mistake(self.running)
+        what = {
+            "manager": "The manager has died.",
+            "dispatcher": "The tuner's process has died.",
+            "idle": f"No trial has run for {self._patience.idle:g} s.",
+            "error": "NNI reports an error: " + ("; ".join(errors) or "no text given") + ".",
+        }[trouble]
+        if mistake is not None:
+            # The same tuner would make it again.
+            self.stop()
+            raise ExperimentError(f"The tuner has failed: {mistake}")
+        if self._restarts >= self._patience.restarts:
+            self.stop()
+            raise ExperimentError(
+                f"{what} The journal is whole; go on with: nas-plugin experiment resume "
+                f"{self.running.id}   (logs: {self.running.folder / 'log'})"
+            )
+        self._restarts += 1
+        self._say(f"{what} Resuming ({self._restarts} of {self._patience.restarts}).")
+        self.stop()
+        portal = Portal(None, self._portal.listen, self._portal.hosts)
+        self.running = resume(self.running.id, portal)
+        self._changed, self._seen = time.monotonic(), {}
+        self._say(f"The portal is now at {self.running.url}")
+
+
+def stop_manager(running: Running, patience: float = 40.0) -> None:
+    """Asks the manager to end, ends it if it does not, and then what it leaves behind."""
+    for end in (running.process.terminate, running.process.kill):
+        if running.alive:
+            end()
+            deadline = time.monotonic() + patience
+            while running.alive and time.monotonic() < deadline:
+                time.sleep(0.1)
+    end_orphans(running.id, running.folder)
+
+
+def tuner_mistake(running: Running) -> str | None:
+    """Returns the text of the tuner's own error in the latest session."""
+    path = journal_path(running.folder)
+    mistake = None
+    if path.is_file():
+        for event in read_journal(path):
+            if event["event"] == "session":
+                mistake = None
+            elif event["event"] == "error":
+                mistake = event["message"]
+    return mistake
