@@ -8,7 +8,7 @@ from nas_plugin._lazy import lazy_names
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Architecture": "nas_plugin.space",
+    "Architecture": "nas_plugin.space.architecture",
     "ArchitectureCheckpoint": "nas_plugin.trainers",
     "Binding": "nas_plugin.choice",
     "Callback": "nas_plugin.trainers",
@@ -27,14 +27,14 @@ _EXPORTS = {
     "RandomMutator": "nas_plugin.mutators",
     "Repeat": "nas_plugin.choice",
     "RetrainTrainer": "nas_plugin.trainers",
-    "SearchSpace": "nas_plugin.space",
+    "SearchSpace": "nas_plugin.space.search_space",
     "ValueChoice": "nas_plugin.choice",
-    "annotate": "nas_plugin.choice",
-    "apply_fixed_architecture": "nas_plugin.space",
-    "build": "nas_plugin.space",
-    "fan_out": "nas_plugin.choice",
-    "get_and_apply_next_architecture": "nas_plugin.experiment",
-    "search_space": "nas_plugin.space",
+    "annotate": "nas_plugin.choice.annotate",
+    "apply_fixed_architecture": "nas_plugin.space.fix",
+    "build": "nas_plugin.space.build",
+    "fan_out": "nas_plugin.choice.fan_out",
+    "get_and_apply_next_architecture": "nas_plugin.experiment.trial",
+    "search_space": "nas_plugin.space.collect",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _EXPORTS)

@@ -50,7 +50,7 @@ class GroupedPointwise(Executor):
             terms = [m * conv.weight for m, conv in zip(decision.mix, block, strict=True)]
             kernels.append(torch.stack(terms).sum(dim=0))
         out = nn.functional.conv2d(x, torch.cat(kernels))
-        return list(out.split([kernel.shape[0] for kernel in kernels], dim=1))
+        return list(torch.split(out, [kernel.shape[0] for kernel in kernels], dim=1))
 
 
 class FanNet(nn.Module):

@@ -1,9 +1,9 @@
 """What every mutator promises, as checks that any test suite can run.
 
-    @pytest.mark.parametrize("name", mutators.names())
-    @pytest.mark.parametrize("check", MUTATOR_CHECKS)
-    def test_every_mutator_keeps_its_contract(check, name):
-        check(name)
+@pytest.mark.parametrize("name", mutators.names())
+@pytest.mark.parametrize("check", MUTATOR_CHECKS)
+def test_every_mutator_keeps_its_contract(check, name):
+    check(name)
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def uses_an_architecture_as_if_it_were_fixed(name: str) -> None:
 
 def draws_the_same_from_the_same_seed(name: str) -> None:
     """Two mutators of one seed decide alike; a saved state goes on where it was."""
-    (_, first, x), (other, second, _) = make(name, 3), make(name, 3)
+    (_, first, _), (_, second, _) = make(name, 3), make(name, 3)
     for _ in range(3):
         first.reset()
         second.reset()
@@ -149,7 +149,7 @@ def draws_the_same_from_the_same_seed(name: str) -> None:
 
 def keeps_gradients_where_they_belong(name: str) -> None:
     """Under no_grad no coefficient needs a gradient; else every logit can get one."""
-    model, mutator, x = make(name)
+    model, mutator, _ = make(name)
     with torch.no_grad():
         mutator.reset()
     for decision in mutator.binding.decisions.values():
@@ -160,12 +160,12 @@ def keeps_gradients_where_they_belong(name: str) -> None:
 def refuses_a_second_mutator_and_another_space(name: str) -> None:
     """A model has one mutator; a state belongs to one space."""
     model, mutator, _ = make(name)
+    refusal = ""
     try:
         mutators.get("random")(model)
     except ChoiceError as error:
-        assert type(mutator).__name__ in str(error)
-    else:
-        raise AssertionError("a second mutator was accepted")
+        refusal = str(error)
+    assert type(mutator).__name__ in refusal, "a second mutator was accepted"
     other = nn.Sequential(LayerChoice([nn.Linear(2, 2), nn.Identity()]))
     try:
         mutators.get(name)(other).load_state_dict(mutator.state_dict())
@@ -215,10 +215,11 @@ MUTATOR_CHECKS: tuple[Callable[[str], None], ...] = (
 def same_decisions(first: Mutator, second: Mutator) -> bool:
     """Says whether two mutators decided alike."""
     a, b = first.binding.decisions, second.binding.decisions
-    for key in a:
-        if a[key].active != b[key].active:
-            return False
-        x, y = a[key].mix, b[key].mix
-        if (x is None) != (y is None) or (x is not None and y is not None and not torch.equal(x, y)):
-            return False
-    return True
+    return all(a[key].active == b[key].active and same_mix(a[key].mix, b[key].mix) for key in a)
+
+
+def same_mix(x: Tensor | None, y: Tensor | None) -> bool:
+    """Says whether two mixes are equal bit for bit, or both absent."""
+    if x is None or y is None:
+        return x is y
+    return torch.equal(x, y)

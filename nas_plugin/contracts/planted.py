@@ -46,7 +46,7 @@ class Legendre(nn.Module):
             (35 * x**4 - 30 * x**2 + 3) / 8,
         )
         polynomial = polynomials[self.degree - 1]
-        out = polynomial * (2 * self.degree + 1) ** 0.5
+        out: Tensor = polynomial * (2 * self.degree + 1) ** 0.5
         return out if self.gain is None else out * self.gain
 
 

@@ -229,7 +229,7 @@ class WrappedLoader:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**63)
         for owner in self._drawing:
-            owner.generator = generator
+            setattr(owner, "generator", generator)  # noqa: B010
         for i, (inputs, targets) in zip(range(len(self)), self._loader, strict=False):
             if i >= start:
                 yield _moved(inputs, self._device), _moved(targets, self._device)

@@ -20,6 +20,7 @@ PathLike = str | os.PathLike[str]
 MAX_TEXT_BYTES = 16 * 2**20
 MAX_ARRAY_BYTES = 4 * 2**30
 MAX_DEPTH = 64
+_PART_BYTES = 16 * 2**20
 _OPENING_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -30,20 +31,23 @@ def read_bytes(path: PathLike, max_bytes: int) -> bytes:
         FileError: If it cannot be read, or is larger.
     """
     path = Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
+    parts, size = [], 0
     try:
-        with opener(path, "rb") as file:
-            data: bytes = file.read(max_bytes + 1)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            # In parts: reading to a limit at once would claim the memory of the limit.
+            while size <= max_bytes and (part := file.read(_PART_BYTES)):
+                parts.append(part)
+                size += len(part)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}. Check the path.") from error
     except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise FileError(f"There is no file {path}. Check the path.") from error
         raise FileError(f"{path} cannot be read: {error}.") from error
-    if len(data) > max_bytes:
+    if size > max_bytes:
         raise FileError(
             f"{path} holds more than {max_bytes} bytes, the most that is accepted for this kind of "
             "file. Check that it is the one you mean."
         )
-    return data
+    return b"".join(parts)
 
 
 def read_text(path: PathLike, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -60,9 +64,7 @@ def read_text(path: PathLike, max_bytes: int = MAX_TEXT_BYTES) -> str:
         ) from error
 
 
-def read_json(
-    path: PathLike, max_bytes: int = MAX_TEXT_BYTES, max_depth: int = MAX_DEPTH
-) -> Any:
+def read_json(path: PathLike, max_bytes: int = MAX_TEXT_BYTES, max_depth: int = MAX_DEPTH) -> Any:
     """Returns the value of a JSON file.
 
     Raises:
@@ -106,9 +108,7 @@ def parse_json(text: str, name: str, max_depth: int = MAX_DEPTH) -> Any:
         return value
 
     try:
-        return json.loads(
-            text, parse_constant=refuse, parse_float=number, object_pairs_hook=unique
-        )
+        return json.loads(text, parse_constant=refuse, parse_float=number, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise FileError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."

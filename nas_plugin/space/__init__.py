@@ -1,19 +1,36 @@
-"""Search spaces and architectures; what needs a model loads torch on first use."""
+"""Search spaces and architectures, without torch; what needs a model loads it on first use.
+
+`build` and `search_space` are public as `nas_plugin.build` and `nas_plugin.search_space`: here they
+are the names of modules.
+"""
+
+from typing import Any
 
 from nas_plugin._lazy import lazy_names
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.choice import Choice
+from nas_plugin.space.discretize import discretize
+from nas_plugin.space.neighbours import crossover, mutate, neighbours
+from nas_plugin.space.search_space import SearchSpace
 
-__getattr__, __dir__, __all__ = lazy_names(
+_load, _, _lazy = lazy_names(
     __name__,
     {
-        "Architecture": "nas_plugin.space.architecture",
-        "Choice": "nas_plugin.space.choice",
-        "SearchSpace": "nas_plugin.space.search_space",
         "apply_fixed_architecture": "nas_plugin.space.fix",
-        "build": "nas_plugin.space.build",
-        "crossover": "nas_plugin.space.neighbours",
-        "discretize": "nas_plugin.space.discretize",
-        "mutate": "nas_plugin.space.neighbours",
-        "neighbours": "nas_plugin.space.neighbours",
-        "search_space": "nas_plugin.space.collect",
+        "read_architecture": "nas_plugin.space.fix",
     },
 )
+__all__ = [
+    "Architecture",
+    "Choice",
+    "SearchSpace",
+    "crossover",
+    "discretize",
+    "mutate",
+    "neighbours",
+    *_lazy,
+]
+
+
+def __getattr__(name: str) -> Any:
+    return _load(name)

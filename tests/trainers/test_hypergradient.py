@@ -98,12 +98,8 @@ def test_finite_difference_equals_its_formula_in_plain_tensors(
     net, train, valid = trainer.model, batch_of(11), batch_of(12)
     weights, buffers, alphas = plain(trainer)
 
-    grads = torch.autograd.grad(
-        loss_by_hand(weights, alphas, net, train), list(weights.values())
-    )
-    stepped = {
-        n: w.detach().requires_grad_() for n, w in virtual(weights, buffers, grads).items()
-    }
+    grads = torch.autograd.grad(loss_by_hand(weights, alphas, net, train), list(weights.values()))
+    stepped = {n: w.detach().requires_grad_() for n, w in virtual(weights, buffers, grads).items()}
     direct, *v = torch.autograd.grad(
         loss_by_hand(stepped, alphas, net, valid), [alphas, *stepped.values()]
     )
@@ -111,8 +107,7 @@ def test_finite_difference_equals_its_formula_in_plain_tensors(
     around = []
     for sign in (1, -1):
         moved = {
-            n: w.detach() + sign * eps * g
-            for (n, w), g in zip(weights.items(), v, strict=True)
+            n: w.detach() + sign * eps * g for (n, w), g in zip(weights.items(), v, strict=True)
         }
         around.append(torch.autograd.grad(loss_by_hand(moved, alphas, net, train), alphas)[0])
     expected = direct - LR * (around[0] - around[1]) / (2 * eps)
@@ -192,7 +187,9 @@ def test_virtual_step_is_the_step_that_the_optimizer_takes() -> None:
 
     trainer = make_trainer()
     grads, _ = trainer.gradients(batch_of(5), trainer.weights)
-    expected = virtual_weights(trainer.optimizer, trainer.weights, [g for g in grads if g is not None])
+    expected = virtual_weights(
+        trainer.optimizer, trainer.weights, [g for g in grads if g is not None]
+    )
 
     trainer.weight_step(batch_of(5))
 

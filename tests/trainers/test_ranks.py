@@ -123,9 +123,7 @@ def test_averaging_only_the_last_gradient_differs(
 
 
 @pytest.mark.parametrize("name", ["first order", "exact", "batch statistics"])
-def test_ranks_agree_bit_for_bit(
-    two_ranks: dict[str, list[dict[str, Any]]], name: str
-) -> None:
+def test_ranks_agree_bit_for_bit(two_ranks: dict[str, list[dict[str, Any]]], name: str) -> None:
     first, second = two_ranks[name]
 
     assert distance(first, second) == 0

@@ -18,14 +18,14 @@ from torch import nn
 from nas_plugin.choice import LayerChoice
 from nas_plugin.data import ArrayDataset
 from nas_plugin.errors import CheckpointError, OptionError
-from nas_plugin.runtime import Interrupted
+from nas_plugin.runtime import Interrupted, seed_everything
 from nas_plugin.trainers import Callback, DartsTrainer, LRSchedulerCallback, accuracy
 
 STEPS = 16
 KILLS = 32
 
 
-class Stop(Exception):
+class KilledError(Exception):
     """What a kill is in one process."""
 
 
@@ -41,7 +41,7 @@ class Log(Callback):
 
     def on_batch_end(self) -> None:
         if self.trainer.step == self.kill_at:
-            raise Stop
+            raise KilledError
 
     def state_dict(self) -> dict[str, Any]:
         return {"records": copy.deepcopy(self.records)}
@@ -65,7 +65,7 @@ class Net(nn.Module):
 def make_trainer(
     folder: Path, *, resume: bool = False, kill_at: int | None = None, unrolled: bool = False
 ) -> DartsTrainer:
-    torch.manual_seed(3)
+    seed_everything(3)
     net = Net()
     x, y = torch.randn(64, 6), torch.randint(0, 2, (64,))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
@@ -101,7 +101,7 @@ def assert_same(a: Any, b: Any, path: str = "") -> None:
 
 
 def killed_and_resumed(folder: Path, kill_at: int, **options: Any) -> DartsTrainer:
-    with pytest.raises(Stop):
+    with pytest.raises(KilledError):
         make_trainer(folder, kill_at=kill_at, **options).train()
     torch.manual_seed(999)  # a new process starts from another random state
     trainer = make_trainer(folder, resume=True, **options)

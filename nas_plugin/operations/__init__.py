@@ -1,0 +1,19 @@
+"""Candidate operations."""
+
+from nas_plugin.operations.conv import DilConv, FactorizedReduce, ReLUConvBN, SepConv
+from nas_plugin.operations.drop_path import DropPath, set_drop_path
+from nas_plugin.operations.pool import avg_pool, max_pool
+from nas_plugin.operations.skip import Zero, skip_connect
+
+__all__ = [
+    "DilConv",
+    "DropPath",
+    "FactorizedReduce",
+    "ReLUConvBN",
+    "SepConv",
+    "Zero",
+    "avg_pool",
+    "max_pool",
+    "set_drop_path",
+    "skip_connect",
+]

@@ -1,0 +1,6 @@
+"""What a network costs."""
+
+from nas_plugin.profiling.flops import count_flops
+from nas_plugin.profiling.params import count_params
+
+__all__ = ["count_flops", "count_params"]

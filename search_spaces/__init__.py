@@ -1,0 +1,1 @@
+"""Ready search spaces, one builder a file; `nas_plugin.space.spaces` finds them by name."""
