@@ -11,7 +11,7 @@ from nas_plugin.experiment.metrics import Metrics
 
 
 class EventWriter:
-    """Writes scalars to an event file, each flushed; writes nothing without tensorboard.
+    """Appends scalars to an event file; writes nothing where tensorboard is not installed.
 
     Args:
         folder: The run's folder.
@@ -26,8 +26,8 @@ class EventWriter:
             return
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.trial.{os.getpid()}"
-        self._event = Event
-        self._writer = RecordWriter((folder / name).open("ab"))
+        self._path = folder / name
+        self._event, self._writer = Event, RecordWriter
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def write(self, metrics: Metrics, step: int, prefix: str = "") -> None:
@@ -40,5 +40,5 @@ class EventWriter:
         self._write(event)
 
     def _write(self, event: Any) -> None:
-        self._writer.write(event.SerializeToString())
-        self._writer.flush()
+        with self._path.open("ab") as file:
+            self._writer(file).write(event.SerializeToString())

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import cast
 
+from nas_plugin.errors import ArchitectureError
 from nas_plugin.experiment.space_format import Form, from_parameters, to_nni
 from nas_plugin.experiment.trial import current_trial
+from nas_plugin.files import read_json
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
 
@@ -44,9 +46,10 @@ def _by_hand(space: SearchSpace) -> Architecture:
     checkpoint = parser.parse_known_args(sys.argv[1:])[0].arc_checkpoint
     if checkpoint is None:
         return space.first()
-    from nas_plugin.space.fix import read_architecture
-
-    return space.architecture(read_architecture(Path(checkpoint)))
+    spelled = read_json(Path(checkpoint))
+    if not isinstance(spelled, dict):
+        raise ArchitectureError(f"{checkpoint} must hold one JSON object from keys to choices.")
+    return space.architecture(spelled)
 
 
 def _answer_with_space(space: SearchSpace) -> None:

@@ -69,7 +69,7 @@ def from_parameters(parameters: Mapping[str, Any], space: SearchSpace) -> Archit
             f"The tuner's parameters must be an object from keys to choices, got {parameters!r}."
         )
     spelled = {
-        key: _unlabel(value) if key in space and space[key].kind == "input" else value
+        key: _unlabel(key, value) if key in space and space[key].kind == "input" else value
         for key, value in parameters.items()
     }
     return space.architecture(spelled)
@@ -87,7 +87,7 @@ def label(value: Value | list[Scalar]) -> Scalar:
     return json.dumps(list(value))
 
 
-def _unlabel(spelled: Any) -> Any:
+def _unlabel(key: str, spelled: Any) -> Any:
     if not isinstance(spelled, str):
         return spelled
     if spelled == _NOTHING:
@@ -96,7 +96,7 @@ def _unlabel(spelled: Any) -> Any:
         try:
             return json.loads(spelled)
         except ValueError as error:
-            raise ArchitectureError(f"Not a list of inputs: {spelled!r} ({error}).") from error
+            raise ArchitectureError(f"Choice '{key}': {spelled!r} is no list of inputs.") from error
     return spelled.split(_SEPARATOR)
 
 

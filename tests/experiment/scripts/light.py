@@ -15,7 +15,9 @@ SPACE = SearchSpace(Choice(f"cell/edge{i}", "layer", tuple(SCORES)) for i in ran
 
 
 def score(architecture):
-    return sum(SCORES[value] * (1 + 0.1 * i) for i, (_, value) in enumerate(sorted(architecture.items())))
+    return sum(
+        SCORES[value] * (1 + 0.1 * i) for i, (_, value) in enumerate(sorted(architecture.items()))
+    )
 
 
 def coin(name):
