@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from nas_plugin.errors import ExperimentError
 
 _TIMEOUT = 20.0
+#: Seconds after a trial's beginning in which the manager may not know it yet.
+_EARLY = 1.0
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -51,6 +53,7 @@ class HttpChannel:
             )
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path
         self._trial = trial
+        self._began = time.monotonic()
         prefix = parts.path.partition("/env/")[0]
         self._stored = f"{prefix}/api/v1/nni/metric-data/{trial}?type=FINAL" if direct else None
 
@@ -73,7 +76,11 @@ class HttpChannel:
 
     def send(self, metric: dict[str, Any]) -> None:
         command = {"type": "metric", "metric": json.dumps(metric, allow_nan=False)}
-        if metric["type"] != "FINAL" or self._stored is None:
+        if metric["type"] != "FINAL":
+            self._put(command)
+            return
+        if self._stored is None:
+            time.sleep(max(0.0, self._began + _EARLY - time.monotonic()))
             self._put(command)
             return
         # The manager drops a final result that comes before it has noted the trial's start, and
