@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Journal": "nas_plugin.experiment.journal",
         "MetricError": "nas_plugin.experiment.metrics",
         "NasTuner": "nas_plugin.experiment.tuner",
+        "fidelity": "nas_plugin.experiment.trial",
         "from_nni": "nas_plugin.experiment.space_format",
         "get_and_apply_next_architecture": "nas_plugin.experiment.apply",
         "next_architecture": "nas_plugin.experiment.proposal",

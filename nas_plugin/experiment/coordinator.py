@@ -15,9 +15,9 @@ from nas_plugin.errors import ArchitectureError, ExperimentError
 from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.metrics import MetricError, parse_metrics
 from nas_plugin.experiment.outcome import RETRIED, Evidence, judge
+from nas_plugin.experiment.proposer import Proposer
 from nas_plugin.experiment.space_format import from_parameters, to_parameters
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies import Exhausted, Outcome, Strategy
 
 Event = dict[str, Any]
 
@@ -41,6 +41,7 @@ class Parameter:
     id: int
     proposal: int
     architecture: Mapping[str, Any]
+    fidelity: float | None = None
     sends: int = 1
     failures: int = 0
     #: attempt -> trial, of the attempts that are known to run
@@ -63,7 +64,7 @@ class Coordinator:
     """
 
     def __init__(
-        self, journal: Journal, space: SearchSpace, strategy: Strategy, *, retries: int
+        self, journal: Journal, space: SearchSpace, strategy: Proposer, *, retries: int
     ) -> None:
         self._journal = journal
         self._space = space
@@ -112,11 +113,9 @@ class Coordinator:
                 self._record("again", parameter=parameter.id, attempt=parameter.sends)
                 return self._job(parameter, parameter.sends - 1)
         if not self.exhausted and (budget is None or self.asked < budget):
-            try:
-                proposal = self._strategy.ask()
-            except Exhausted:
-                self.exhausted = True
-            else:
+            proposal = self._strategy.ask()
+            self.exhausted = proposal is None
+            if proposal is not None:
                 number = len(self.parameters)
                 self._record(
                     "ask",
@@ -248,7 +247,7 @@ class Coordinator:
     def _job(self, parameter: Parameter, attempt: int) -> Job:
         self.sent += 1
         architecture = self._space.architecture(parameter.architecture)
-        return Job(parameter.id, attempt, to_parameters(architecture))
+        return Job(parameter.id, attempt, to_parameters(architecture, parameter.fidelity))
 
     def _record(self, event: str, **fields: Any) -> None:
         self._apply(self._journal.append(event, **fields), replay=False)
@@ -260,7 +259,7 @@ class Coordinator:
             if replay:
                 self._ask_again(event)
             self.parameters[event["parameter"]] = Parameter(
-                event["parameter"], event["proposal"], event["architecture"]
+                event["parameter"], event["proposal"], event["architecture"], event["fidelity"]
             )
         elif kind == "again":
             self.parameters[event["parameter"]].sends += 1
@@ -283,14 +282,11 @@ class Coordinator:
     def _tell(self, event: Event) -> None:
         parameter = self.parameters[event["parameter"]]
         parameter.told = True
-        if "metrics" in event:
-            self._strategy.tell(parameter.proposal, Outcome(metrics=event["metrics"]))
-        else:
-            self._strategy.tell(parameter.proposal, Outcome(failure=event["failure"]))
+        self._strategy.tell(parameter.proposal, event.get("metrics"), event.get("failure", ""))
 
     def _ask_again(self, event: Event) -> None:
         proposal = self._strategy.ask()
-        if proposal.architecture.to_json() != event["architecture"]:
+        if proposal is None or proposal.architecture.to_json() != event["architecture"]:
             raise ExperimentError(
                 f"{self._journal.path}, event {event['n']}: the strategy proposes another "
                 "architecture than it did then. The experiment can only be resumed with the "

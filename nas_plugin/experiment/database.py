@@ -12,6 +12,7 @@ from typing import Any
 
 from nas_plugin.errors import FileError
 from nas_plugin.experiment.results import Row
+from nas_plugin.experiment.space_format import FIDELITY, label
 
 _STATUS = {
     "SUCCEEDED": ("succeeded",),
@@ -76,6 +77,7 @@ def disagreements(experiment: Path, table: Sequence[Row]) -> list[Disagreement]:
             continue
         number, parameters, status = known[row.trial]
         flat = _flat(row.architecture)
+        parameters = {key: value for key, value in parameters.items() if key != FIDELITY}
         if row.parameter is not None and parameters != flat:
             found.append(Disagreement(number, row.trial, "architecture", parameters, flat))
         allowed = _STATUS.get(status)
@@ -85,6 +87,4 @@ def disagreements(experiment: Path, table: Sequence[Row]) -> list[Disagreement]:
 
 
 def _flat(architecture: Mapping[str, Any] | None) -> dict[str, Any]:
-    from nas_plugin.experiment.space_format import label
-
     return {key: label(value) for key, value in (architecture or {}).items()}

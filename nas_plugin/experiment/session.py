@@ -7,11 +7,11 @@ from typing import Any
 
 import psutil
 
-from nas_plugin.errors import ExperimentError, OptionError
+from nas_plugin.errors import ExperimentError
 from nas_plugin.experiment.guard import guard_address
 from nas_plugin.experiment.journal import Journal
+from nas_plugin.experiment.proposer import StrategyProposer
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies import Strategy, strategies
 
 
 class Session:
@@ -26,29 +26,14 @@ class Session:
         self._settings = dict(settings)
         self._space = dict(space)
 
-    def check_strategy(self) -> None:
-        """Checks the strategy's name before there is a space.
-
-        Raises:
-            UnknownNameError: If no strategy has it.
-        """
-        strategies.get(self._settings["strategy"])
-
-    def make_strategy(self, space: SearchSpace) -> Strategy:
+    def make_strategy(self, space: SearchSpace) -> StrategyProposer:
         """Returns a new strategy.
 
         Raises:
-            OptionError: If it does not take the options.
+            OptionError: If there is none of that name or it does not take the options.
         """
-        name = self._settings["strategy"]
-        factory = strategies.get(name)
-        try:
-            return factory(space, seed=self._settings["seed"], **self._settings["options"])
-        except TypeError as error:
-            raise OptionError(
-                f"The strategy '{name}' does not take these classArgs: {error}. "
-                f"Given: {self._settings['options']}."
-            ) from error
+        name, seed, options = (self._settings[key] for key in ("strategy", "seed", "options"))
+        return StrategyProposer(name, space, seed=seed, options=options)
 
     def check(self, events: Sequence[Mapping[str, Any]], *, resumed: bool) -> None:
         """Compares with the session that began the journal.

@@ -23,6 +23,9 @@ FORMS: tuple[Form, ...] = ("flat", "nni")
 #: Input choices with more values than this have no flat form.
 MAX_VALUES = 256
 
+#: The key under which a proposal's fidelity travels beside the choices.
+FIDELITY = "_fidelity"
+
 _NOTHING = "()"
 _SEPARATOR = "+"
 
@@ -53,9 +56,10 @@ def from_nni(data: Mapping[str, Any]) -> SearchSpace:
     return SearchSpace(_choice(key, spec) for key, spec in data.items())
 
 
-def to_parameters(architecture: Architecture) -> dict[str, Scalar]:
+def to_parameters(architecture: Architecture, fidelity: float | None = None) -> dict[str, Scalar]:
     """Returns flat NNI parameters: one scalar a key, so that the portal can draw them."""
-    return {key: label(value) for key, value in architecture.to_json().items()}
+    parameters = {key: label(value) for key, value in architecture.to_json().items()}
+    return parameters if fidelity is None else {**parameters, FIDELITY: fidelity}
 
 
 def from_parameters(parameters: Mapping[str, Any], space: SearchSpace) -> Architecture:
@@ -71,6 +75,7 @@ def from_parameters(parameters: Mapping[str, Any], space: SearchSpace) -> Archit
     spelled = {
         key: _unlabel(key, value) if key in space and space[key].kind == "input" else value
         for key, value in parameters.items()
+        if key != FIDELITY
     }
     return space.architecture(spelled)
 

@@ -16,6 +16,7 @@ from nas_plugin.experiment.processes import dispatcher_alive, end_orphans
 Trouble = Literal["manager", "dispatcher", "idle", "error"]
 _POLL = 1.0
 _LOOK = 3.0
+_TAIL = 10_000
 _WORKING = ("RUNNING", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL")
 _FINISHED = ("DONE", "STOPPED")
 
@@ -105,8 +106,9 @@ class Supervisor:
             raise ExperimentError(f"The tuner has failed: {mistake}")
         if self._restarts >= self._patience.restarts:
             self.stop()
+            words = last_words(self.running)
             raise ExperimentError(
-                f"{what} The journal is whole; go on with: nas-plugin experiment resume "
+                f"{what}{f' Its last words: {words}.' if words else ''} The journal is whole; go on with: nas-plugin experiment resume "
                 f"{self.running.id}   (logs: {self.running.folder / 'log'})"
             )
         self._restarts += 1
@@ -140,3 +142,14 @@ def tuner_mistake(running: Running) -> str | None:
             elif event["event"] == "error":
                 mistake = event["message"]
     return mistake
+
+
+def last_words(running: Running) -> str:
+    """Returns the last line that the tuner's process wrote."""
+    path = running.folder / "log" / "dispatcher.log"
+    if not path.is_file():
+        return ""
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - _TAIL))
+        lines = log.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

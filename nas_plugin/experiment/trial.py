@@ -17,6 +17,7 @@ from nas_plugin.experiment import trial_files
 from nas_plugin.experiment.channel import Channel, HttpChannel, NniChannel
 from nas_plugin.experiment.events import EventWriter
 from nas_plugin.experiment.metrics import MetricError, Metrics, parse_metrics
+from nas_plugin.experiment.space_format import FIDELITY
 
 
 class Trial:
@@ -229,6 +230,18 @@ def report_final(metrics: Any) -> None:
 def tensorboard_folder() -> Path | None:
     """Returns where this trial's own TensorBoard events belong; None when run by hand."""
     return current_trial().tensorboard_folder()
+
+
+def fidelity() -> float | None:
+    """Returns how much this trial is to train, in the strategy's unit (epochs, a fraction).
+
+    None where the strategy does not say, and by hand: train in full.
+
+    Raises:
+        ExperimentError: If the manager cannot be reached.
+    """
+    trial = current_trial()
+    return trial.parameters().get(FIDELITY) if trial.managed else None
 
 
 def _is_result_of(record: dict[str, Any], claim: dict[str, Any]) -> bool:

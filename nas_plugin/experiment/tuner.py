@@ -164,7 +164,6 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
     def _configure(self) -> None:
         if not isinstance(self._retries, int) or self._retries < 0:
             raise OptionError(f"retries must be an integer of at least 0, got {self._retries!r}.")
-        Session(self._settings, {}).check_strategy()
         self._local = LocalEvidence(self._experiment)
         self.assessor = _configured_assessor()
 

@@ -99,9 +99,7 @@ def test_the_tensorboard_button_shows_the_trials_events_on_this_machine_only(lig
     pytest.importorskip("tensorboard")
     trial = table(light)[0].trial
     body = json.dumps({"trials": trial})
-    status, answer = ask(
-        light, "POST", f"{API}/tensorboard", body, Content_Type="application/json"
-    )
+    status, answer = ask(light, "POST", f"{API}/tensorboard", body, Content_Type="application/json")
     assert status == 200
     task = json.loads(answer)
     try:

@@ -1,0 +1,294 @@
+"""The bookkeeping against a simulated manager with NNI's habits.
+
+It hands parameters out in the order in which trials ask, whatever trial they were made for; a
+trial that dies before it asks leaves its parameters to the next; a crash forgets what waited.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from nas_plugin.errors import ExperimentError
+from nas_plugin.experiment.coordinator import Coordinator
+from nas_plugin.experiment.journal import Journal
+from nas_plugin.experiment.outcome import Evidence
+from nas_plugin.experiment.results import rows, succeeded
+from nas_plugin.experiment.space_format import from_parameters
+from nas_plugin.space import Choice, SearchSpace
+
+SPACE = SearchSpace(Choice(f"cell/edge{i}", "layer", ("a", "b", "c", "d")) for i in range(6))
+
+
+@dataclass(frozen=True)
+class Ask:
+    id: int
+    architecture: object
+    fidelity: float | None = None
+
+
+class Sampler:
+    """A strategy whose proposals depend on everything that it was told, in order."""
+
+    def __init__(self, seed=0, limit=None):
+        self.rng, self.limit, self.told, self.n = Random(seed), limit, [], 0
+
+    def ask(self):
+        if self.n == self.limit:
+            return None
+        self.n += 1
+        return Ask(self.n - 1, SPACE.sample(self.rng))
+
+    def tell(self, proposal, metrics, failure):
+        self.told.append((proposal, metrics, failure))
+        self.rng = Random(f"{self.rng.random()}{proposal}{metrics}{failure}")
+
+
+def value(architecture):
+    return sum((i + 1) * ord(v) for i, (_, v) in enumerate(sorted(architecture.items())))
+
+
+@dataclass
+class Simulation:
+    """A manager that runs trials one step at a time, in random order."""
+
+    coordinator: Coordinator
+    budget: int | None
+    seed: int = 0
+    concurrency: int = 3
+    dies_before: float = 0.0
+    dies_after: float = 0.0
+    says: bool = True
+    queue: deque = field(default_factory=deque)
+    running: dict = field(default_factory=dict)
+    ran: dict = field(default_factory=dict)
+    trials: int = 0
+
+    def __post_init__(self):
+        self.rng = Random(self.seed)
+
+    def fill(self):
+        while len(self.running) < self.concurrency:
+            job = self.coordinator.next_job(self.budget)
+            if job is None:
+                return
+            self.queue.append(job)
+            self.running[f"T{self.trials}"] = job
+            self.trials += 1
+
+    def step(self):
+        """Ends one running trial, whichever."""
+        trial = self.rng.choice(sorted(self.running))
+        del self.running[trial]
+        if self.rng.random() < self.dies_before:
+            self.coordinator.end(trial, Evidence("USER_CANCELED", signal="SIGKILL"))
+            return
+        job = self.queue.popleft()
+        self.run(trial, job)
+
+    def run(self, trial, job):
+        architecture = from_parameters(job.parameters, SPACE).to_json()
+        if self.says:
+            self.coordinator.claim(trial, job.parameter, job.attempt)
+        if self.rng.random() < self.dies_after:
+            self.coordinator.end(trial, Evidence("FAILED", 1))
+            return
+        self.ran[trial] = architecture
+        self.coordinator.result(
+            trial, job.parameter, job.attempt, {"default": value(architecture)}, architecture
+        )
+        self.coordinator.end(trial, Evidence("SUCCEEDED", 0))
+
+    def to_end(self):
+        self.fill()
+        while self.running:
+            self.step()
+            self.fill()
+            assert self.trials < 5000, "it never ends"
+
+
+def check(journal, budget, ran):
+    """0 wrong, 0 lost, 0 double."""
+    table = rows(journal.events)
+    for row in table:
+        if row.outcome == "succeeded":
+            assert row.metrics["default"] == value(row.architecture)
+            assert ran[row.trial] == row.architecture
+    keys = [(r.parameter, r.attempt) for r in table if r.parameter is not None]
+    assert max(Counter(keys).values()) == 1
+    tells = [e["parameter"] for e in journal.events if e["event"] == "tell"]
+    assert sorted(tells) == list(range(budget))
+    return table
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_wrong_lost_or_double_without_faults(tmp_path, concurrency, seed):
+    journal = Journal(tmp_path / "j")
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+    simulation = Simulation(coordinator, 40, seed, concurrency)
+    simulation.to_end()
+    assert len(check(journal, 40, simulation.ran)) == simulation.trials == 40
+    assert sorted(p for p, _, _ in strategy.told) == list(range(40))
+    journal.close()
+
+
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_wrong_lost_or_double_when_trials_die(tmp_path, seed, says):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=2)
+    simulation = Simulation(coordinator, 60, seed, dies_before=0.1, dies_after=0.1, says=says)
+    simulation.to_end()
+    table = check(journal, 60, simulation.ran)
+    assert len(succeeded(table)) >= 58  # three deaths in a row end an architecture
+    assert len({r.parameter for r in succeeded(table)}) == len(succeeded(table))
+    journal.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crashes_lose_and_repeat_nothing(tmp_path, seed):
+    path = tmp_path / "j"
+    rng = Random(seed)
+    ran, trials, rerun = {}, 0, {}
+    for _ in range(8):
+        journal = Journal(path)
+        strategy = Sampler()
+        coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+        simulation = Simulation(
+            coordinator, 40, rng.random(), dies_before=0.05, dies_after=0.05, trials=trials
+        )
+        if trials:
+            coordinator.recovered([(j.parameter, j.attempt) for j in rerun.values()])
+        for trial, job in rerun.items():  # NNI gives these their own parameters
+            simulation.run(trial, job)
+        simulation.fill()
+        for _ in range(rng.randrange(12)):
+            if simulation.running:
+                simulation.step()
+                simulation.fill()
+        ran.update(simulation.ran)
+        rerun, trials = dict(simulation.running), simulation.trials
+        journal.close()
+    journal = Journal(path)
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+    coordinator.recovered([])
+    simulation = Simulation(coordinator, 40, 1, trials=trials)
+    simulation.to_end()
+    check(journal, 40, ran | simulation.ran)
+    asks = [e for e in journal.events if e["event"] == "ask"]
+    assert [e["parameter"] for e in asks] == list(range(40))
+    journal.close()
+
+
+def test_the_journal_replayed_in_process_gives_the_same_proposals(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(seed=5), retries=1)
+    Simulation(coordinator, 50, 3, concurrency=2, dies_after=0.2).to_end()
+    strategy = Sampler(seed=5)
+    for event in journal.events:
+        if event["event"] == "ask":
+            assert strategy.ask().architecture.to_json() == event["architecture"]
+        elif event["event"] == "tell":
+            strategy.tell(event["parameter"], event.get("metrics"), event.get("failure", ""))
+    journal.close()
+
+
+def test_another_strategy_cannot_go_on_with_a_journal(tmp_path):
+    journal = Journal(tmp_path / "j")
+    Simulation(Coordinator(journal, SPACE, Sampler(0), retries=0), 5).to_end()
+    with pytest.raises(ExperimentError, match="event 0.*seed"):
+        Coordinator(journal, SPACE, Sampler(1), retries=0)
+    journal.close()
+
+
+def test_a_strategy_that_has_nothing_left_ends_the_search(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(limit=7), retries=0)
+    simulation = Simulation(coordinator, None)
+    simulation.to_end()
+    assert coordinator.exhausted and not coordinator.open and coordinator.living == 0
+    check(journal, 7, simulation.ran)
+    journal.close()
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (2, 3)])
+def test_an_architecture_that_always_fails_is_given_up(tmp_path, retries, attempts):
+    journal = Journal(tmp_path / "j")
+    strategy = Sampler()
+    Simulation(Coordinator(journal, SPACE, strategy, retries=retries), 1, dies_after=1.0).to_end()
+    assert [r.outcome for r in rows(journal.events)] == ["failed"] * attempts
+    assert strategy.told == [(0, None, "exit code 1")]
+    journal.close()
+
+
+def test_a_script_that_never_asks_ends_the_search_with_the_reason(tmp_path):
+    journal = Journal(tmp_path / "j")
+    strategy = Sampler()
+    simulation = Simulation(Coordinator(journal, SPACE, strategy, retries=2), 8, dies_before=1.0)
+    simulation.to_end()
+    assert simulation.trials < 40
+    assert len(strategy.told) == 8 and "before they asked" in strategy.told[0][2]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("reported", "outcome"),
+    [(float("nan"), "not_a_number"), ("high", "invalid_result"), (None, "no_result")],
+)
+def test_what_is_no_result_is_not_tried_again(tmp_path, reported, outcome):
+    journal = Journal(tmp_path / "j")
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+    job = coordinator.next_job(1)
+    coordinator.claim("T", job.parameter, job.attempt)
+    if reported is not None:
+        coordinator.result("T", job.parameter, job.attempt, reported, None)
+    coordinator.end("T", Evidence("SUCCEEDED", 0))
+    assert [r.outcome for r in rows(journal.events)] == [outcome]
+    assert coordinator.next_job(1) is None and strategy.told[0][1] is None
+    journal.close()
+
+
+def test_a_trial_that_ran_another_architecture_does_not_count(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=2)
+    job = coordinator.next_job(1)
+    other = dict(
+        job.parameters, **{"cell/edge0": "d" if job.parameters["cell/edge0"] != "d" else "a"}
+    )
+    coordinator.result("T", job.parameter, job.attempt, 1.0, other)
+    coordinator.end("T", Evidence("SUCCEEDED", 0))
+    assert [r.outcome for r in rows(journal.events)] == ["wrong_architecture"]
+    journal.close()
+
+
+def test_a_trial_added_by_hand_is_kept_but_not_told(tmp_path):
+    journal = Journal(tmp_path / "j")
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+    coordinator.next_job(1)
+    coordinator.result("H", None, 0, 9.0, SPACE.first().to_json())
+    coordinator.end("H", Evidence("SUCCEEDED", 0))
+    assert coordinator.living == 1 and strategy.told == []
+    (row,) = rows(journal.events)
+    assert row.parameter is None and row.architecture == SPACE.first().to_json()
+    journal.close()
+
+
+def test_a_fidelity_travels_with_the_choices(tmp_path):
+    class Short(Sampler):
+        def ask(self):
+            asked = super().ask()
+            return Ask(asked.id, asked.architecture, 3)
+
+    journal = Journal(tmp_path / "j")
+    job = Coordinator(journal, SPACE, Short(), retries=0).next_job(1)
+    assert job.parameters["_fidelity"] == 3
+    assert set(from_parameters(job.parameters, SPACE)) == set(SPACE)
+    journal.close()

@@ -1,0 +1,255 @@
+"""Long games with real experiments: faults, crashes, mistakes and another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from nas_plugin.experiment.database import disagreements
+from nas_plugin.experiment.journal import journal_path, read_journal
+from nas_plugin.experiment.results import rows
+from tests.experiment.conftest import LIGHT, ROOT
+from tests.experiment.scripts.light import score
+from tests.experiment.scripts.outcomes import WAYS
+
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
+SCRIPTS = LIGHT.parent
+
+
+def check_attribution(folder, budget):
+    """0 wrong, 0 lost, 0 double; returns the table."""
+    events = list(read_journal(journal_path(folder)))
+    table = rows(events)
+    for row in table:
+        if row.outcome == "succeeded":
+            assert row.metrics["default"] == pytest.approx(score(row.architecture))
+    doubles = Counter((r.parameter, r.attempt) for r in table if r.parameter is not None)
+    assert max(doubles.values()) == 1
+    assert sorted(e["parameter"] for e in events if e["event"] == "tell") == list(range(budget))
+    return table
+
+
+@pytest.mark.parametrize("trials", [200, 1000])
+def test_a_tenth_of_the_trials_is_killed_and_no_row_is_wrong(place, trials):
+    config = place.config(trials=trials)
+    ended = place.command("experiment", "create", "--config", config, timeout=1800, FAULTS="0.1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    table = check_attribution(place.latest(), trials)
+    killed = [row for row in table if row.outcome == "killed"]
+    strays = [row for row in killed if row.parameter is None]
+    wrong = {d.trial for d in disagreements(place.latest(), table) if d.what == "architecture"}
+    print(
+        f"{trials} architectures, {len(table)} trials, {len(killed)} killed, {len(strays)} of "
+        f"them before they asked: NNI's database has {len(wrong)} rows wrong, the journal 0"
+    )
+    assert len(killed) > trials * 0.05 and strays and wrong
+
+
+def test_a_manager_that_is_killed_at_five_moments_reaches_its_end(place):
+    config = place.config(trials=60)
+    process = place.start("experiment", "create", "--config", config, "--restart", "5")
+    kills = 0
+    deadline = time.monotonic() + 400
+    # Counted by what the journal has seen: at the first proposals, and after 8, 20, 35, 50 ends.
+    for ends in (0, 8, 20, 35, 50):
+        while process.poll() is None and time.monotonic() < deadline:
+            folder = place.latest()
+            path = journal_path(folder)
+            seen = [e["event"] for e in read_journal(path)] if path.is_file() else []
+            ready = seen.count("end") >= ends and "ask" in seen
+            if ready and seen.count("session") == kills + 1 and (manager := find_manager(folder)):
+                manager.kill()
+                kills += 1
+                break
+            time.sleep(0.05)
+    output = process.communicate(timeout=400)[0]
+    assert process.returncode == 0, output
+    assert kills == 5 and output.count("Resuming") == 5
+    check_attribution(place.latest(), 60)
+    asks = [e for e in read_journal(journal_path(place.latest())) if e["event"] == "ask"]
+    assert [e["parameter"] for e in asks] == list(range(60))
+
+
+def find_manager(folder):
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if folder.name in line and any("nni_node" in part for part in line):
+            return process
+    return None
+
+
+def test_every_way_to_end_lands_in_its_state(place):
+    tuner = {
+        "className": "nas_plugin.experiment.NasTuner",
+        "classArgs": {"strategy": "random", "seed": 3, "retries": 0},
+    }
+    script = SCRIPTS / "outcomes.py"
+    config = place.config(script=script, trials=13, concurrency=1, tuner=tuner)
+    ended = place.command("experiment", "create", "--config", config, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    table = rows(read_journal(journal_path(place.latest())))
+    assert dict(zip(WAYS, [(r.outcome, r.exit_code, r.signal) for r in table], strict=False)) == {
+        "number": ("succeeded", 0, None),
+        "dict": ("succeeded", 0, None),
+        "exit code": ("failed", 3, None),
+        "exception": ("failed", 1, None),
+        "killed": ("killed", None, "SIGKILL"),
+        "killed before asking": ("killed", None, None),
+        "no result": ("no_result", 0, None),
+        "nan": ("not_a_number", 1, None),
+        "inf": ("not_a_number", 1, None),
+        "string": ("invalid_result", 1, None),
+        "list": ("invalid_result", 1, None),
+        "nan past us": ("not_a_number", 0, None),
+        "interrupted": ("cancelled", None, "SIGINT"),
+    }
+    assert "RuntimeError: out of luck" in table[3].message
+    assert sum(row.outcome == "succeeded" for row in table) == 3
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "construct",
+        "handle_initialize",
+        "handle_request_trial_jobs",
+        "handle_report_metric_data",
+        "handle_trial_end",
+        "strategy",
+    ],
+)
+def test_a_tuners_mistake_ends_the_experiment_with_its_text(place, where):
+    tuner = {
+        "className": "broken_tuner.BrokenTuner",
+        "codeDirectory": str(SCRIPTS),
+        "classArgs": {"where": where, "strategy": "random"},
+    }
+    said = f"a mistake in {where}"
+    if where == "strategy":
+        tuner["classArgs"] = {"where": "none", "strategy": "evolution of dinosaurs"}
+        said = "evolution of dinosaurs"
+    began = time.monotonic()
+    ended = place.command("experiment", "create", "--config", place.config(tuner=tuner))
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert not find_manager(place.latest())
+    print(f"{where}: {time.monotonic() - began:.1f} s from the command to the end")
+
+
+def test_a_cancelled_trial_is_not_tried_again_and_a_slow_one_is_ended(place):
+    script = place.home / "slow.py"
+    script.write_text(
+        "import os, time\n"
+        "from nas_plugin.experiment import next_architecture, report_final\n"
+        "from tests.experiment.scripts.light import SPACE, score\n"
+        "architecture = next_architecture(SPACE)\n"
+        "time.sleep(60 if os.environ.get('NNI_TRIAL_SEQ_ID') == '1' else 0)\n"
+        "report_final(score(architecture))\n"
+    )
+    config = place.config(script=script, trials=4, maxTrialDuration="3s")
+    ended = place.command("experiment", "create", "--config", config)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    outcomes = Counter(r.outcome for r in rows(read_journal(journal_path(place.latest()))))
+    assert outcomes == {"succeeded": 3, "stopped_early": 1}
+
+
+def test_nnis_own_tuner_searches_the_flat_space(place):
+    tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 1}}
+    ended = place.command("experiment", "create", "--config", place.config(tuner=tuner))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = [
+        json.loads(path.read_text())
+        for path in place.latest().glob("environments/*/trials/*/nas_plugin/result.json")
+    ]
+    assert len(results) == 12
+    for result in results:
+        assert result["metrics"]["default"] == pytest.approx(score(result["architecture"]))
+
+
+def test_plain_nnictl_runs_and_the_tuner_says_how_to_close_the_portal(place):
+    # What is tested is a manager without the guard; it still listens on this machine only.
+    loopback = place.home / "loopback.js"
+    loopback.write_text(
+        "const net = require('net'); const listen = net.Server.prototype.listen;\n"
+        "net.Server.prototype.listen = function (port) {"
+        " return listen.call(this, port, '127.0.0.1'); };\n"
+    )
+    config = place.config()
+    content = json.loads(config.read_text())
+    content["tuner"]["codeDirectory"] = "."
+    config.write_text(json.dumps(content))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nnictl = shutil.which("nnictl") or str(os.path.join(os.path.dirname(sys.executable), "nnictl"))
+    environment = place.environment(NODE_OPTIONS=f"--require {loopback}")
+    start = [nnictl, "create", "--config", str(config), "--port", str(port)]
+    subprocess.run(start, cwd=place.home, env=environment, check=True, capture_output=True)
+    folder = place.latest()
+    path = journal_path(folder)
+    deadline = time.monotonic() + 100
+    while not (path.is_file() and sum(e["event"] == "tell" for e in read_journal(path)) == 12):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    check_attribution(folder, 12)
+    assert "nas-plugin experiment guard" in (folder / "log" / "dispatcher.log").read_text()
+    assert place.command("experiment", "stop", folder.name).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("sshd"), reason="needs openssh-server")
+def test_trials_run_on_another_machine_over_ssh(place):
+    keys = place.home / "keys"
+    keys.mkdir(mode=0o700)
+    for name in ("host", "user"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)]
+        subprocess.run(command, check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    remote_home = place.home / "remote"
+    remote_home.mkdir()
+    configuration = keys / "sshd_config"
+    configuration.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {keys / 'host'}\nPidFile none\n"
+        f"AuthorizedKeysFile {keys / 'user.pub'}\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nSubsystem sftp internal-sftp\n"
+        f"SetEnv HOME={remote_home} PIP_NO_INDEX=1 PYTHONPATH={ROOT}\n"
+    )
+    os.makedirs("/run/sshd", exist_ok=True)
+    server = subprocess.Popen([shutil.which("sshd"), "-D", "-e", "-f", str(configuration)])
+    try:
+        machine = {
+            "host": "127.0.0.1",
+            "port": port,
+            "user": "root",
+            "sshKeyFile": str(keys / "user"),
+            "pythonPath": os.path.dirname(sys.executable),
+        }
+        service = {"platform": "remote", "reuseMode": False, "machineList": [machine]}
+        config = place.config(
+            trials=6,
+            trainingService=service,
+            nniManagerIp="127.0.0.1",
+            trialCommand=f"{sys.executable} light.py",
+        )
+        ended = place.command("experiment", "create", "--config", config, timeout=200)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        table = check_attribution(place.latest(), 6)
+        assert [row.outcome for row in table] == ["succeeded"] * 6
+        assert not (place.latest() / "environments").exists()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
