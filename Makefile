@@ -6,9 +6,9 @@ PY := $(VENV)/bin/python
 OUT ?= runs/digits
 STAMP := $(VENV)/.installed
 
-SEARCH_ARGS ?= --data digits --channels 8 --layers 3 --nodes 3 --epochs 10 --learning-rate 0.1 \
+SEARCH_ARGS ?= --data digits --channels 8 --layers 3 --nodes 3 --epochs 8 --learning-rate 0.1 \
 	--arch-learning-rate 3e-3
-RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 12 --batch-size 64 \
+RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 14 --batch-size 64 \
 	--learning-rate 0.1 --drop-path-prob 0 --aux-weight 0
 
 .PHONY: help search test test-slow check perf clean

@@ -27,6 +27,7 @@ _EXPORTS = {
     "RandomMutator": "nas_plugin.mutators",
     "Repeat": "nas_plugin.choice",
     "RetrainTrainer": "nas_plugin.trainers",
+    "Rule": "nas_plugin.choice.annotate",
     "SearchSpace": "nas_plugin.space.search_space",
     "ValueChoice": "nas_plugin.choice",
     "annotate": "nas_plugin.choice.annotate",

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -153,7 +153,9 @@ def print_peak(args: argparse.Namespace) -> None:
     def used() -> float:
         if on_gpu:
             return torch.cuda.max_memory_allocated() / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        # Not ru_maxrss: it starts at that of the process that this one was forked from.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
 
     before = used()
     for _ in range(2):

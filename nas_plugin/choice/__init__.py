@@ -1,5 +1,6 @@
 """What a model may declare: choice blocks, scopes and cells."""
 
+from nas_plugin.choice.annotate import Rule, annotate
 from nas_plugin.choice.binding import Binding, unbind
 from nas_plugin.choice.block import ChoiceBlock, Mutable
 from nas_plugin.choice.cell import Cell
@@ -23,7 +24,9 @@ __all__ = [
     "Mutable",
     "MutableScope",
     "Repeat",
+    "Rule",
     "ValueChoice",
+    "annotate",
     "fan_out",
     "keyed_blocks",
     "unbind",

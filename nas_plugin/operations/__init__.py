@@ -1,5 +1,6 @@
 """Candidate operations."""
 
+from nas_plugin.operations.alternatives import conv_alternatives
 from nas_plugin.operations.conv import DilConv, FactorizedReduce, ReLUConvBN, SepConv
 from nas_plugin.operations.drop_path import DropPath, set_drop_path
 from nas_plugin.operations.pool import avg_pool, max_pool
@@ -13,6 +14,7 @@ __all__ = [
     "SepConv",
     "Zero",
     "avg_pool",
+    "conv_alternatives",
     "max_pool",
     "set_drop_path",
     "skip_connect",

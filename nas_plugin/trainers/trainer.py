@@ -55,6 +55,8 @@ class Trainer:
         workers: Processes that load data, where it is not resident.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        channels_last: Lay images out with channels last, which convolutions run faster on; values
+            are the same.
         grad_clip: Largest norm of the weight gradient; None does not clip.
         accumulate: Parts that a batch is computed in, to save memory.
         augment: Applied to training batches.
@@ -90,6 +92,7 @@ class Trainer:
         workers: int = 0,
         device: str | torch.device = "auto",
         precision: str = "fp32",
+        channels_last: bool = True,
         grad_clip: float | None = None,
         accumulate: int = 1,
         augment: Any = None,
@@ -121,6 +124,9 @@ class Trainer:
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
         self.model = unwrap(model).to(self.device)
+        self.channels_last = channels_last
+        if channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss, self.metrics, self.optimizer = loss, metrics, optimizer
         self.weights = [p for group in optimizer.param_groups for p in group["params"]]
         self.num_epochs = num_epochs
@@ -252,6 +258,8 @@ class Trainer:
 
     def forward(self, inputs: Any) -> Any:
         """Returns the model's output."""
+        if self.channels_last and isinstance(inputs, Tensor) and inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self.model(inputs)
 
     def export(self, path: str | Path | None = None) -> Any:

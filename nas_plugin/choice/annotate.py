@@ -1,0 +1,108 @@
+"""Turns layers of an existing model into choice blocks, without touching its code."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from nas_plugin.choice.block import ChoiceBlock
+from nas_plugin.choice.keys import unwrap
+from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.errors import ChoiceError
+
+ORIGINAL = "original"
+Where = str | Callable[[str, nn.Module], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which layers become choices, and what they may become.
+
+    Args:
+        where: A pattern of module paths (``layers.*.conv1``; ``*`` and ``?`` as in file names), or
+            a predicate ``(path, module) -> bool``.
+        candidates: Makes the alternatives of a layer: ``module -> {name: module}``. They take the
+            layer's input and give outputs of its shape.
+    """
+
+    where: Where
+    candidates: Callable[[nn.Module], Mapping[str, nn.Module]]
+
+    def matches(self, path: str, module: nn.Module) -> bool:
+        if isinstance(self.where, str):
+            return fnmatch.fnmatchcase(path, self.where)
+        return self.where(path, module)
+
+
+def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
+    """Replaces every layer that a rule matches by a `LayerChoice`, in place.
+
+    The layer itself, with its weights, is the first candidate, ``original``; the first rule that
+    matches a layer decides. A layer that stands at several paths becomes one choice.
+
+    Args:
+        model: Any model; its code is not changed.
+        rules: One or several.
+
+    Returns:
+        The keys of the new choices, which are the paths of the layers.
+
+    Raises:
+        ChoiceError: If a rule matches nothing, the model itself, or a layer inside another that is
+            matched; the model is then unchanged.
+    """
+    root = unwrap(model)
+    listed = [rules] if isinstance(rules, Rule) else list(rules)
+    chosen: dict[str, Rule] = {}
+    used: set[int] = set()
+    for path, module in root.named_modules(remove_duplicate=False):
+        if isinstance(module, ChoiceBlock):
+            continue
+        matching = [i for i, rule in enumerate(listed) if rule.matches(path, module)]
+        if matching:
+            used.update(matching)
+            chosen[path] = listed[matching[0]]
+    _check(root, listed, chosen, used)
+    made: dict[int, LayerChoice] = {}
+    for path, rule in chosen.items():
+        layer = root.get_submodule(path)
+        if id(layer) not in made:
+            alternatives = rule.candidates(layer)
+            if ORIGINAL in alternatives:
+                raise ChoiceError(
+                    f"The candidates of '{path}' hold the name '{ORIGINAL}', which is the layer "
+                    "itself. Choose another name."
+                )
+            if not alternatives:
+                raise ChoiceError(f"The rule for '{path}' gave no candidate beside the layer.")
+            made[id(layer)] = LayerChoice({ORIGINAL: layer, **alternatives})
+    replacements = {path: made[id(root.get_submodule(path))] for path in chosen}
+    for path, choice in replacements.items():
+        parent, _, name = path.rpartition(".")
+        root.get_submodule(parent)._modules[name] = choice
+    firsts = {id(choice): path for path, choice in reversed(replacements.items())}
+    return [path.replace(".", "/") for path in replacements if path in firsts.values()]
+
+
+def _check(root: nn.Module, rules: list[Rule], chosen: dict[str, Rule], used: set[int]) -> None:
+    for i, rule in enumerate(rules):
+        if i not in used:
+            some = [path for path, _ in root.named_modules() if path][:8]
+            raise ChoiceError(
+                f"Rule {i} ({rule.where!r}) matches no layer. The model's paths begin with {some}; "
+                "print(model) shows all."
+            )
+    if "" in chosen:
+        raise ChoiceError("A rule matches the model itself; match layers inside it.")
+    for path in chosen:
+        parts = path.split(".")
+        for n in range(1, len(parts)):
+            outer = ".".join(parts[:n])
+            if outer in chosen:
+                raise ChoiceError(
+                    f"Rules match '{outer}' and '{path}' inside it. Narrow the pattern so that "
+                    "one of them is left."
+                )
