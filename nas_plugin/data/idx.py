@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,10 @@ def read_idx(path: Path) -> Tensor:
             "bytes, 8 for unsigned bytes, and the number of dimensions (1 to 4)."
         )
     header = 4 + 4 * data[3]
-    shape = tuple(int(n) for n in np.frombuffer(data[4:header], dtype=">u4"))
-    size = int(np.prod(shape, dtype=np.int64)) if len(shape) == data[3] else -1
+    sizes = data[4:header]
+    shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+    # Python's integers: in 64 bits the product of a forged header wraps round.
+    size = math.prod(shape) if len(sizes) == header - 4 else -1
     if size != len(data) - header:
         raise DataError(
             f"{path} is cut off or damaged: its header announces an array {shape}, but "

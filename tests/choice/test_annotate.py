@@ -1,0 +1,82 @@
+"""Annotating an existing model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nas_plugin import Rule, annotate, apply_fixed_architecture, search_space
+from nas_plugin.errors import ChoiceError
+from nas_plugin.operations import conv_alternatives
+
+
+def make() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+    )
+
+
+X = torch.arange(50.0).reshape(2, 1, 5, 5)
+
+
+def test_the_original_comes_first_and_computes_what_it_did() -> None:
+    model = make()
+    expected = model(X)
+    keys = annotate(model, Rule("1.1", conv_alternatives))
+
+    assert keys == ["1/1"]
+    assert search_space(model)["1/1"].candidates[0] == "original"
+    fixed = apply_fixed_architecture(model, {"1/1": "original"})
+    assert torch.equal(fixed(X), expected)
+    assert not hasattr(fixed[1][1], "names")
+
+
+def test_predicates_and_several_rules_work_and_the_first_decides() -> None:
+    model = make()
+    rules = [
+        Rule("0", lambda conv: {"same": nn.Conv2d(1, 4, 1)}),
+        Rule(lambda path, m: isinstance(m, nn.Conv2d), conv_alternatives),
+    ]
+
+    assert annotate(model, rules) == ["0", "1/1"]
+    assert search_space(model)["0"].candidates == ("original", "same")
+    assert "sepconv5x5" in search_space(model)["1/1"].candidates
+
+
+def test_every_alternative_keeps_the_shape() -> None:
+    conv = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False)
+    x = torch.randn(2, 4, 8, 8)
+
+    for name, other in conv_alternatives(conv).items():
+        assert other(x).shape == conv(x).shape, name
+
+
+def test_a_shared_layer_becomes_one_choice() -> None:
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    keys = annotate(
+        model, Rule(lambda _, m: isinstance(m, nn.Linear), lambda _: {"id": nn.Identity()})
+    )
+
+    assert keys == ["0"]
+    assert model[0] is model[2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Rule("nowhere.*", conv_alternatives), "matches no layer"),
+        (Rule("*", conv_alternatives), "matches the model itself"),
+        (Rule("1*", lambda m: {"id": nn.Identity()}), "'1' and '1.0' inside it"),
+        (Rule("0", lambda m: {"original": m}), "hold the name 'original'"),
+        (Rule("0", lambda m: {}), "gave no candidate"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused_and_change_nothing(rule: Rule, message: str) -> None:
+    model = make()
+    with pytest.raises(ChoiceError, match=message):
+        annotate(model, rule)
+
+    model(X)
