@@ -34,8 +34,9 @@ _EXPORTS = {
     "apply_fixed_architecture": "nas_plugin.space.fix",
     "build": "nas_plugin.space.build",
     "fan_out": "nas_plugin.choice.fan_out",
-    "get_and_apply_next_architecture": "nas_plugin.experiment.trial",
+    "get_and_apply_next_architecture": "nas_plugin.experiment.apply",
     "search_space": "nas_plugin.space.collect",
+    "spaces": "nas_plugin.space.spaces",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _EXPORTS)

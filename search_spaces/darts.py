@@ -216,7 +216,9 @@ def candidates(c: int, stride: int, *, affine: bool) -> dict[str, nn.Module]:
 
 
 class AuxiliaryHead(nn.Module):
-    """A second classifier on feature maps of 8x8 or less, as in the paper's CIFAR network.
+    """A second classifier behind the second reduction, as in the paper's CIFAR network.
+
+    There it sees 8x8 feature maps; those of other sizes are pooled to 2x2 as well.
 
     Shape:
         - Input: ``(N, C, H, W)``
@@ -227,7 +229,7 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(2),
+            PoolTo2x2(),
             nn.Conv2d(c, 128, 1, bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(),
@@ -240,3 +242,17 @@ class AuxiliaryHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.classifier(torch.flatten(self.features(x), 1))
         return out
+
+
+class PoolTo2x2(nn.Module):
+    """Averages 5x5 windows that overlap where the map is 8x8, and quarters of it elsewhere.
+
+    Shape:
+        - Input: ``(N, C, H, W)``
+        - Output: ``(N, C, 2, 2)``
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] == (8, 8):
+            return nn.functional.avg_pool2d(x, 5, stride=3)
+        return nn.functional.adaptive_avg_pool2d(x, 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nas_plugin.choice.block import ChoiceBlock
-from nas_plugin.choice.keys import unwrap
+from nas_plugin.choice.keys import keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.errors import ChoiceError
 
@@ -26,10 +26,13 @@ class Rule:
             a predicate ``(path, module) -> bool``.
         candidates: Makes the alternatives of a layer: ``module -> {name: module}``. They take the
             layer's input and give outputs of its shape.
+        key: Given to every choice of the rule, so that all its layers share one decision; each has
+            its own if None.
     """
 
     where: Where
     candidates: Callable[[nn.Module], Mapping[str, nn.Module]]
+    key: str | None = None
 
     def matches(self, path: str, module: nn.Module) -> bool:
         if isinstance(self.where, str):
@@ -48,13 +51,15 @@ def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
         rules: One or several.
 
     Returns:
-        The keys of the new choices, which are the paths of the layers.
+        The keys of the new choices: that of the rule, else the path of the layer.
 
     Raises:
         ChoiceError: If a rule matches nothing, the model itself, or a layer inside another that is
-            matched; the model is then unchanged.
+            matched, or a mutator decides the model; the model is then unchanged.
     """
     root = unwrap(model)
+    for entry in keyed_blocks(root):
+        entry.block.check_unbound("annotate the model")
     listed = [rules] if isinstance(rules, Rule) else list(rules)
     chosen: dict[str, Rule] = {}
     used: set[int] = set()
@@ -78,13 +83,22 @@ def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
                 )
             if not alternatives:
                 raise ChoiceError(f"The rule for '{path}' gave no candidate beside the layer.")
-            made[id(layer)] = LayerChoice({ORIGINAL: layer, **alternatives})
+            made[id(layer)] = LayerChoice({ORIGINAL: layer, **alternatives}, key=rule.key)
     replacements = {path: made[id(root.get_submodule(path))] for path in chosen}
     for path, choice in replacements.items():
-        parent, _, name = path.rpartition(".")
-        root.get_submodule(parent)._modules[name] = choice
-    firsts = {id(choice): path for path, choice in reversed(replacements.items())}
-    return [path.replace(".", "/") for path in replacements if path in firsts.values()]
+        _put(root, path, choice)
+    try:
+        new = set(made.values())
+        return list(dict.fromkeys(e.key for e in keyed_blocks(root) if e.block in new))
+    except ChoiceError:
+        for path, choice in replacements.items():
+            _put(root, path, choice[ORIGINAL])
+        raise
+
+
+def _put(root: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    root.get_submodule(parent)._modules[name] = module
 
 
 def _check(root: nn.Module, rules: list[Rule], chosen: dict[str, Rule], used: set[int]) -> None:

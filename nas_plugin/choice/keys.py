@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -24,12 +24,14 @@ class KeyedBlock:
         path: The module's path from the unwrapped root, separated by dots.
         block: The block.
         within: The choices that must have been made for the block to run here.
+        base: The explicit key that `key` starts with; empty where it is a path from the root.
     """
 
     key: str
     path: str
     block: ChoiceBlock
     within: tuple[Condition, ...]
+    base: str
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -51,44 +53,50 @@ def keyed_blocks(model: nn.Module) -> list[KeyedBlock]:
     """Returns every place of every choice block, in module order.
 
     A key that is not given is the path from the nearest enclosing block with an explicit key, else
-    from the unwrapped root, separated by ``/``.
+    from the unwrapped root, separated by ``/``. A block that stands at two paths is one block: it
+    keeps the key of the first.
 
     Raises:
         ChoiceError: If an explicit key equals a path, or blocks of one key differ.
     """
-    first_key: dict[int, str] = {}
-    found = []
-    for entry in _walk(unwrap(model), path="", base="", key_path="", within=()):
-        # A block that stands at two paths is one block: it keeps the key of the first.
-        key = first_key.setdefault(id(entry.block), entry.key)
-        found.append(replace(entry, key=key))
+    found = list(_walk(unwrap(model), path="", base="", key_path="", within=(), named={}))
     by_key: dict[str, KeyedBlock] = {}
     for entry in found:
-        first = by_key.setdefault(entry.key, entry)
-        _check_same(first, entry)
+        _check_same(by_key.setdefault(entry.key, entry), entry)
     return found
 
 
 def _walk(
-    module: nn.Module, path: str, base: str, key_path: str, within: tuple[Condition, ...]
+    module: nn.Module,
+    path: str,
+    base: str,
+    key_path: str,
+    within: tuple[Condition, ...],
+    named: dict[int, tuple[str, str]],
 ) -> Iterator[KeyedBlock]:
-    """Walks below `module`, whose blocks' keys are `base` and the path since it, `key_path`."""
-    key = _join(base, key_path)
-    if isinstance(module, Mutable):
-        if module.given_key is not None:
-            key = base = module.given_key
-            key_path = ""
-        if isinstance(module, ChoiceBlock):
-            yield KeyedBlock(key or type(module).__name__, path, module, within)
-    for name, child in module.named_children():
+    """Walks below `module`, whose blocks' keys are `base` and the path since it, `key_path`.
+
+    Args:
+        named: Block → key and base, of the blocks met so far.
+    """
+    key = ""
+    if isinstance(module, Mutable) and module.given_key is not None:
+        base, key_path = module.given_key, ""
+    if isinstance(module, ChoiceBlock):
+        new = (_join(base, key_path) or type(module).__name__, base)
+        key, origin = named.setdefault(id(module), new)
+        yield KeyedBlock(key, path, module, within, origin)
+    # Not named_children(), which leaves out what stands under a second name.
+    for name, child in module._modules.items():
+        if child is None:
+            continue
         inner = within
         if isinstance(module, Repeat):
             inner = (*within, (key, tuple(d for d in module.depths if d > int(name))))
         elif isinstance(module, ChoiceBlock):
             inner = (*within, (key, (name,)))
-        yield from _walk(
-            child, f"{path}.{name}" if path else name, base, _join(key_path, name), inner
-        )
+        child_path = f"{path}.{name}" if path else name
+        yield from _walk(child, child_path, base, _join(key_path, name), inner, named)
 
 
 def _join(left: str, right: str) -> str:
@@ -96,19 +104,25 @@ def _join(left: str, right: str) -> str:
 
 
 def _check_same(first: KeyedBlock, other: KeyedBlock) -> None:
-    a, b = first.block, other.block
-    if (a.given_key is None) != (b.given_key is None):
+    if first.base != other.base:
         raise ChoiceError(
-            f"The key '{first.key}' is given to one block and is the path of another "
-            f"('{first.path}' and '{other.path}'). Rename the explicit key."
+            f"Two blocks come to the same key '{first.key}' by different ways: '{first.path}', "
+            f"where it is {_origin(first)}, and '{other.path}', where it is {_origin(other)}. "
+            "Rename the explicit key."
         )
-    if _identity(a) != _identity(b):
+    if _identity(first.block) != _identity(other.block):
         raise ChoiceError(
             f"Blocks that share the key '{first.key}' must have the same candidates: "
-            f"'{first.path}' has {_identity(a)}, '{other.path}' has {_identity(b)}. "
-            "Give one of them another key."
+            f"'{first.path}' has {_identity(first.block)}, '{other.path}' has "
+            f"{_identity(other.block)}. Give one of them another key."
         )
+
+
+def _origin(entry: KeyedBlock) -> str:
+    if entry.base == entry.key:
+        return "given"
+    return f"the path below the key '{entry.base}'" if entry.base else "the path"
 
 
 def _identity(block: ChoiceBlock) -> tuple[Any, ...]:
-    return (block.kind, block.candidates, block.n_chosen)
+    return (block.kind, block.candidates, block.n_chosen, block.excluded)

@@ -22,8 +22,14 @@ class ValueRecorder:
     def __init__(self, chosen: Mapping[str, Any] | None = None) -> None:
         self.chosen = chosen
         self.asked: dict[str, tuple[Any, ...]] = {}
+        self.answered: dict[str, Any] = {}
 
     def answer(self, key: str, values: tuple[S, ...]) -> S:
+        """Returns the value of `key`, one of `values`."""
+        self.answered[key] = value = self._choose(key, values)
+        return value
+
+    def _choose(self, key: str, values: tuple[S, ...]) -> S:
         known = self.asked.setdefault(key, values)
         if known != values:
             raise ChoiceError(
@@ -37,6 +43,8 @@ class ValueRecorder:
                 f"The architecture lacks the key '{key}'. Allowed: {list(values)}."
             )
         wanted = self.chosen[key]
+        if isinstance(wanted, Mapping) and "_value" in wanted:  # as NNI spells a choice
+            wanted = wanted["_value"]
         for value in values:
             if type(value) is type(wanted) and value == wanted:
                 return value

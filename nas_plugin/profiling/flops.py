@@ -20,11 +20,12 @@ def count_flops(model: nn.Module, *inputs: Any) -> int:
         model: Takes `inputs`.
         *inputs: Tensors on the model's device.
     """
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(*inputs)
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     return int(counter.get_total_flops())

@@ -114,9 +114,10 @@ class Choice:
         Raises:
             ArchitectureError: If it means nothing here.
         """
+        plain = self.kind in ("value", "repeat")
         if isinstance(spelling, Mapping) and "_value" in spelling:
-            spelling = spelling.get("_idx", spelling["_value"])
-        if self.kind in ("value", "repeat"):
+            spelling = spelling["_value"] if plain else spelling.get("_idx", spelling["_value"])
+        if plain:
             for option in self.options:
                 if type(option) is type(spelling) and option == spelling:
                     return option
@@ -185,15 +186,18 @@ class Choice:
         """
         try:
             active_if = tuple(
-                tuple((str(c["key"]), tuple(c["values"])) for c in alternative)
+                tuple((str(c["key"]), _scalars(c["values"])) for c in alternative)
                 for alternative in data.get("active_if", ())
             )
+            n_chosen = data.get("n_chosen", 1)
+            if n_chosen is not None and type(n_chosen) is not int:
+                raise TypeError(f"n_chosen must be a whole number or null, got {n_chosen!r}")
             return cls(
                 key=str(data["key"]),
                 kind=cast(Kind, data["kind"]),
-                candidates=tuple(_scalar(c) for c in data["candidates"]),
-                n_chosen=data.get("n_chosen", 1),
-                excluded=tuple(data.get("excluded", ())),
+                candidates=_scalars(data["candidates"]),
+                n_chosen=n_chosen,
+                excluded=_scalars(data.get("excluded", [])),
                 active_if=active_if,
             )
         except (KeyError, TypeError) as error:
@@ -211,7 +215,10 @@ def _holds(value: Value | None, wanted: tuple[Scalar, ...]) -> bool:
     return value in wanted
 
 
-def _scalar(value: Any) -> Scalar:
-    if isinstance(value, (str, int, float, bool)):
-        return value
-    raise TypeError(f"a candidate must be a string or a number, got {value!r}")
+def _scalars(values: Any) -> tuple[Scalar, ...]:
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"expected a list, got {values!r}")
+    for value in values:
+        if not isinstance(value, (str, int, float, bool)):
+            raise TypeError(f"a candidate must be a string or a number, got {value!r}")
+    return tuple(values)

@@ -15,8 +15,9 @@ from nas_plugin.space.search_space import SearchSpace
 
 ModelOrFactory = nn.Module | Callable[[], nn.Module]
 
-#: The attribute of a model under which `build` records the values that were asked for.
+#: The attributes of a model under which `build` records which values it was asked for, and gave.
 VALUES_ATTRIBUTE = "_nas_plugin_values"
+ANSWERS_ATTRIBUTE = "_nas_plugin_answers"
 
 
 def search_space(model: ModelOrFactory) -> SearchSpace:
@@ -46,6 +47,12 @@ def value_choices(model: nn.Module) -> Mapping[str, tuple[Any, ...]]:
     return found
 
 
+def built_values(model: nn.Module) -> Mapping[str, Any]:
+    """Returns key → value of the ValueChoices with which `build` made `model`."""
+    found: Mapping[str, Any] = getattr(unwrap(model), ANSWERS_ATTRIBUTE, {})
+    return found
+
+
 def build_supernet(
     factory: Callable[[], nn.Module], chosen: Mapping[str, Any] | None = None
 ) -> nn.Module:
@@ -55,6 +62,7 @@ def build_supernet(
     if not isinstance(model, nn.Module):
         raise SpaceError(f"The factory must return a torch module, got {model!r}.")
     setattr(model, VALUES_ATTRIBUTE, dict(recorder.asked))
+    setattr(model, ANSWERS_ATTRIBUTE, dict(recorder.answered))
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.choice.repeat import Repeat
-from nas_plugin.errors import ArchitectureError
+from nas_plugin.errors import ArchitectureError, OptionError
 from nas_plugin.files import read_json
 from nas_plugin.space.architecture import Architecture
-from nas_plugin.space.collect import search_space
+from nas_plugin.space.collect import built_values, search_space
 from nas_plugin.space.search_space import SearchSpace
 
 ArchitectureSource = Mapping[str, Any] | str | os.PathLike[str]
@@ -53,22 +53,34 @@ def apply_fixed_architecture(
     Args:
         model: A model with choice blocks, or one that was wrapped by DDP or torch.compile.
         architecture: A mapping from keys to choices, or the path of an architecture file.
-        keep_weights: Keep the weights of what was chosen; False initialises them anew.
+        keep_weights: Keep the weights of what was chosen; False lets every module draw its own
+            anew by its `reset_parameters`.
 
     Returns:
-        The model; another module only where the model itself is a choice block.
+        The model without its wrappers; another module only where the model itself is a choice
+        block.
 
     Raises:
         ArchitectureError: If the architecture does not fit. The model is then unchanged.
+        OptionError: If weights are not to be kept, but a module cannot draw them anew.
     """
     root = unwrap(model)
     space = search_space(root)
+    if not keep_weights:
+        _check_resets(root)
     try:
         chosen = space.architecture(read_architecture(architecture))
     except ArchitectureError as error:
         if isinstance(architecture, Mapping):
             raise
         raise ArchitectureError(f"{os.fspath(architecture)}: {error}") from error
+    for key, value in built_values(root).items():
+        if chosen.get(key) != value:
+            raise ArchitectureError(
+                f"The model was built with {value!r} for the value '{key}', but the architecture "
+                f"says {chosen.get(key)!r}. Values are fixed when a model is made: use "
+                "build(factory, architecture)."
+            )
     places = keyed_blocks(root)
     unbind(root)
     # Inner blocks first, so that a candidate is complete when it takes its block's place.
@@ -81,10 +93,28 @@ def apply_fixed_architecture(
             root = replacement
     if not keep_weights:
         for module in root.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
+            reset = _reset_of(module)
+            if reset is not None:
                 reset()
     return root
+
+
+def _reset_of(module: nn.Module) -> Callable[[], None] | None:
+    # Attention and transformers spell it with an underscore.
+    for name in ("reset_parameters", "_reset_parameters"):
+        found: Callable[[], None] | None = getattr(module, name, None)
+        if callable(found):
+            return found
+    return None
+
+
+def _check_resets(root: nn.Module) -> None:
+    for path, module in root.named_modules():
+        if any(True for _ in module.parameters(recurse=False)) and _reset_of(module) is None:
+            raise OptionError(
+                f"keep_weights=False: '{path}' ({type(module).__name__}) has weights, but no "
+                "reset_parameters() that draws them anew. Fix a freshly made model instead."
+            )
 
 
 class Nothing(nn.Module):
