@@ -15,7 +15,10 @@ class Decision:
         mix: ``(K,)``, in the order of the candidates; None selects `active` as they are, so that
             a block costs what the chosen candidates cost. The coefficients need not sum to 1.
         active: Indices of the candidates that run, ascending.
+        watched: Those of `active` whose coefficient is zero and that run only for the sake of its
+            gradient: nothing is kept for a gradient through the candidate itself.
     """
 
     mix: Tensor | None
     active: tuple[int, ...]
+    watched: tuple[int, ...] = ()

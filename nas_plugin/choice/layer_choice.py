@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
@@ -68,7 +69,12 @@ class LayerChoice(ChoiceBlock):
         outputs, names = [], []
         for index in decision.active:
             name = self.names[index]
-            output = self.get_submodule(name)(*args, **kwargs)
+            candidate = self.get_submodule(name)
+            if index in decision.watched:
+                with torch.no_grad():
+                    output = candidate(*args, **kwargs)
+            else:
+                output = candidate(*args, **kwargs)
             outputs.append(output if decision.mix is None else decision.mix[index] * output)
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)

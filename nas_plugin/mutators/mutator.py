@@ -44,6 +44,8 @@ class Mutator(nn.Module):
     name: ClassVar[str]
     #: Whether most coefficients are zero, so that only the active candidates run.
     sparse: ClassVar[bool] = False
+    #: Paths whose gradients make up one step of the weights, where single paths are trained.
+    paths_per_step: int = 1
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,6 +132,9 @@ class Mutator(nn.Module):
     def penalty(self, decisions: Mapping[str, Decision]) -> Tensor | None:
         """Returns a term of the architecture loss, or None."""
         return None
+
+    def after_arch_step(self) -> None:
+        """Called after the logits were stepped."""
 
     def arch_optimizer(self, params: list[nn.Parameter]) -> Optimizer | None:
         """Returns the optimizer that the method prescribes for its logits, or None."""

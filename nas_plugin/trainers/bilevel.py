@@ -32,9 +32,10 @@ class BilevelTrainer(SearchTrainer):
         dataset_valid: The held-out set that neither sees.
         mutator: Name, class, factory or instance.
         arch_optimizer: Of the logits; by default the mutator's own, else Adam with
-            `arch_learning_rate`, betas (0.5, 0.999) and `arch_weight_decay`.
+            `arch_learning_rate`, `arch_betas` and `arch_weight_decay`.
         arch_learning_rate: Of the default optimizer.
         arch_weight_decay: Of the default optimizer.
+        arch_betas: Of the default optimizer.
         arch_start_epoch: Epochs that train the weights only.
         unrolled: Second order: the logits' gradient through one step of the weights.
         hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
@@ -63,6 +64,7 @@ class BilevelTrainer(SearchTrainer):
         arch_optimizer: Optimizer | None = None,
         arch_learning_rate: float = 3e-4,
         arch_weight_decay: float = 1e-3,
+        arch_betas: tuple[float, float] = (0.5, 0.999),
         arch_start_epoch: int = 0,
         unrolled: bool = False,
         hessian: Literal["finite_difference", "exact"] = "finite_difference",
@@ -95,7 +97,7 @@ class BilevelTrainer(SearchTrainer):
             or Adam(
                 self.alphas,
                 lr=arch_learning_rate,
-                betas=(0.5, 0.999),
+                betas=arch_betas,
                 weight_decay=arch_weight_decay,
             )
         )
@@ -128,6 +130,7 @@ class BilevelTrainer(SearchTrainer):
         """Steps the logits on a held-out batch."""
         grads = self.arch_gradient(train_batch, valid_batch)
         self.step_optimizer(self.arch_optimizer, self.alphas, grads)
+        self.mutator.after_arch_step()
 
     def arch_gradient(self, train_batch: Batch, valid_batch: Batch) -> Sequence[Tensor | None]:
         """Returns the gradient of every table of logits, averaged over the ranks."""
