@@ -87,7 +87,6 @@ class Registry(Generic[T]):
 
 
 def _is_reimport(known: object, member: object) -> bool:
-    return (
-        getattr(known, "__module__", None) == getattr(member, "__module__", 0)
-        and getattr(known, "__qualname__", None) == getattr(member, "__qualname__", 0)
-    )
+    return getattr(known, "__module__", None) == getattr(member, "__module__", 0) and getattr(
+        known, "__qualname__", None
+    ) == getattr(member, "__qualname__", 0)
