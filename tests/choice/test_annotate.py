@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from nas_plugin import Rule, annotate, apply_fixed_architecture, search_space
+from nas_plugin import (
+    DartsMutator,
+    LayerChoice,
+    MutableScope,
+    Rule,
+    annotate,
+    apply_fixed_architecture,
+    search_space,
+)
 from nas_plugin.errors import ChoiceError
 from nas_plugin.operations import conv_alternatives
 
@@ -80,3 +88,49 @@ def test_rules_that_make_no_sense_are_refused_and_change_nothing(rule: Rule, mes
         annotate(model, rule)
 
     model(X)
+
+
+def test_a_supernet_of_originals_computes_what_the_model_did_bit_for_bit() -> None:
+    model = make().train()
+    expected = model(X)
+    keys = annotate(model, Rule(lambda _, m: isinstance(m, nn.Conv2d), conv_alternatives))
+    mutator = DartsMutator(model)
+    mutator.use(dict.fromkeys(keys, "original"))
+
+    assert torch.equal(model(X), expected)
+
+
+def test_a_rule_with_a_key_makes_one_decision() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))
+    rule = Rule("[01]", lambda _: {"none": nn.Identity()}, key="both")
+
+    assert annotate(model, rule) == ["both"]
+    assert search_space(model).size == 2
+    assert isinstance(model[2], nn.Linear)
+
+
+def test_keys_below_a_scope_start_with_its_key() -> None:
+    scope = MutableScope("cell")
+    scope.add_module("conv", nn.Conv2d(1, 1, 3, padding=1))
+
+    assert annotate(nn.Sequential(scope), Rule("0.conv", conv_alternatives)) == ["cell/conv"]
+
+
+def test_a_model_with_choices_can_be_annotated_unless_it_is_decided() -> None:
+    model = nn.Sequential(LayerChoice([nn.Linear(2, 2), nn.Identity()]), nn.Linear(2, 2))
+    rule = Rule("1", lambda _: {"none": nn.Identity()})
+    mutator = DartsMutator(model)
+    with pytest.raises(ChoiceError, match="DartsMutator decides it"):
+        annotate(model, rule)
+
+    mutator.unbind(model)
+    assert annotate(model, rule) == ["1"]
+    assert list(search_space(model)) == ["0", "1"]
+
+
+def test_a_key_that_is_taken_leaves_the_model_as_it_was() -> None:
+    model = nn.Sequential(LayerChoice([nn.ReLU(), nn.Tanh()], key="k"), linear := nn.Linear(2, 2))
+    with pytest.raises(ChoiceError, match="share the key 'k'"):
+        annotate(model, Rule("1", lambda _: {"none": nn.Identity()}, key="k"))
+
+    assert model[1] is linear

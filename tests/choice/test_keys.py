@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_plugin import DartsMutator, LayerChoice, MutableScope, RandomMutator, Repeat
+from nas_plugin import (
+    DartsMutator,
+    LayerChoice,
+    MutableScope,
+    RandomMutator,
+    Repeat,
+    apply_fixed_architecture,
+    search_space,
+)
 from nas_plugin.choice import keyed_blocks, unwrap
 from nas_plugin.errors import ChoiceError
+from nas_plugin.operations import Zero
 
 
 def two(key: str | None = None) -> LayerChoice:
@@ -70,6 +79,57 @@ def test_a_block_at_two_places_is_one() -> None:
     shared = two()
 
     assert keys(nn.ModuleList([nn.Sequential(shared), shared])) == ["0/0", "0/0"]
+
+
+def test_a_block_under_two_names_of_one_module_is_seen_and_fixed_at_both() -> None:
+    model = nn.ModuleDict({"a": (shared := two()), "b": shared})
+
+    assert [(place.key, place.path) for place in keyed_blocks(model)] == [("a", "a"), ("a", "b")]
+    apply_fixed_architecture(model, {"a": "1"})
+    assert isinstance(model["a"], nn.Identity) and model["b"] is model["a"]
+
+
+def test_blocks_inside_a_shared_block_depend_on_its_one_key() -> None:
+    shared = LayerChoice([nn.Sequential(two()), nn.Identity()])
+    model = nn.ModuleList([nn.Sequential(shared), nn.Sequential(shared)])
+
+    assert keys(model) == ["0/0", "0/0/0/0", "0/0", "0/0/0/0"]
+    assert search_space(model).size == 2 + 1
+    fixed = apply_fixed_architecture(model, {"0/0": "0", "0/0/0/0": "1"})
+    assert isinstance(fixed[0][0][0], nn.Identity) and fixed[1][0] is fixed[0][0]
+
+
+def test_blocks_inside_a_root_that_is_a_block_depend_on_it() -> None:
+    root = LayerChoice({"a": nn.Sequential(two()), "b": nn.Identity()})
+
+    assert keys(root) == ["LayerChoice", "a/0"]
+    assert search_space(root).size == 2 + 1
+
+
+def test_a_scope_whose_key_equals_another_path_is_refused() -> None:
+    model = nn.ModuleDict({"x": Scope("y"), "y": nn.ModuleDict({"inner": nn.Sequential(two())})})
+    with pytest.raises(ChoiceError, match="same key 'y/inner/0'.*below the key 'y'.*is the path"):
+        keyed_blocks(model)
+
+
+def test_equal_keys_need_candidates_that_may_be_kept_alike() -> None:
+    kept, never = (LayerChoice([Zero(keep=k), nn.Tanh()], key="k") for k in (True, False))
+    with pytest.raises(ChoiceError, match="share the key 'k'"):
+        keyed_blocks(nn.Sequential(kept, never))
+
+
+def test_keys_of_a_model_inside_data_parallel_are_those_of_the_model() -> None:
+    class DistributedDataParallel(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    model = nn.Sequential(two())
+    wrapped = DistributedDataParallel(model)
+
+    assert keys(wrapped) == ["0"]
+    assert apply_fixed_architecture(wrapped, {"0": "1"}) is model
+    assert isinstance(wrapped.module[0], nn.Identity)
 
 
 def test_an_explicit_key_that_equals_a_path_is_refused() -> None:

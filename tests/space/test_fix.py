@@ -14,12 +14,14 @@ from nas_plugin import (
     LayerChoice,
     RandomMutator,
     Repeat,
+    ValueChoice,
     apply_fixed_architecture,
+    build,
     search_space,
 )
 from nas_plugin.choice import keyed_blocks
 from nas_plugin.contracts.mutator import EveryBlock
-from nas_plugin.errors import ArchitectureError, FileError
+from nas_plugin.errors import ArchitectureError, FileError, OptionError, SpaceError
 
 X = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
 
@@ -96,7 +98,7 @@ def test_a_wrong_architecture_changes_nothing(tmp_path: Path) -> None:
     for content, error, message in [
         ('{"0": "z"}', ArchitectureError, "arc.json: Choice '0' cannot be 'z'"),
         ("[1]", ArchitectureError, "not an architecture file"),
-        ('{"0": "0", "0": "1"}', FileError, "'0' twice"),
+        ('{"0": "0", "0": "1"}', FileError, "'0'.* twice"),
         ('{"0": NaN}', FileError, "NaN"),
         ("{", FileError, "not JSON"),
         ("[" * 100 + "]" * 100, FileError, "nested 100 deep"),
@@ -131,3 +133,56 @@ def test_a_model_annotated_for_nni_1_runs_and_its_files_load() -> None:
     apply_fixed_architecture(model, exported)
 
     assert torch.equal(model(x), x[0] + linear(x[2]))
+
+
+def test_weights_that_cannot_be_drawn_anew_are_kept_or_refused() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+
+    attention = nn.MultiheadAttention(4, 2)
+    model = nn.ModuleList([LayerChoice({"a": attention, "b": nn.Identity()}, key="k")])
+    before = attention.in_proj_weight.detach().clone()
+    apply_fixed_architecture(model, {"k": "a"}, keep_weights=False)
+    assert not torch.equal(attention.in_proj_weight, before)
+
+    model = nn.ModuleList([LayerChoice({"a": Own(), "b": nn.Identity()}, key="k")])
+    with pytest.raises(OptionError, match=r"'0.a' \(Own\) has weights, but no reset_parameters"):
+        apply_fixed_architecture(model, {"k": "a"}, keep_weights=False)
+    assert isinstance(model[0], LayerChoice)
+
+
+def test_a_model_built_with_other_values_is_refused() -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, ValueChoice([3, 5], key="width")))
+
+    with pytest.raises(ArchitectureError, match="built with 3 .*'width'.* says 5.*use build"):
+        apply_fixed_architecture(build(net), {"width": 5})
+    assert apply_fixed_architecture(build(net), {"width": 3})[0].out_features == 3
+    assert build(net, {"width": {"_value": 5, "_idx": 1}})[0].out_features == 5
+
+
+def test_a_model_without_choices_is_refused() -> None:
+    model = nn.Sequential(LayerChoice([nn.Linear(2, 2), nn.Identity()]))
+    apply_fixed_architecture(model, {"0": "0"})
+    with pytest.raises(SpaceError, match="no choice block"):
+        apply_fixed_architecture(model, {"0": "0"})
+
+
+def test_a_counter_file_of_nni_fixes_a_model_by_construction_order(tmp_path: Path) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            late = LayerChoice([nn.Tanh(), nn.Identity()])
+            self.pick = InputChoice(2, n_chosen=1)
+            self.early = LayerChoice([nn.ReLU(), nn.Sigmoid(), nn.Identity()])
+            self.late = late
+
+    file = tmp_path / "nni.json"
+    file.write_text('{"LayerChoice1": [false, true], "InputChoice2": [true, false], '
+                    '"LayerChoice3": [false, true, false]}')  # fmt: skip
+    net = apply_fixed_architecture(Net(), file)
+
+    assert isinstance(net.late, nn.Identity) and isinstance(net.early, nn.Sigmoid)
+    assert net.pick([X, None]) is X

@@ -129,6 +129,8 @@ TWO = Choice("k", "input", ("a", "b", "c"), n_chosen=2)
         (TWO, [2, 0], ("a", "c")),
         (TWO, [True, False, True], ("a", "c")),
         (TWO, {"_value": ["", ""], "_idx": [0, 2]}, ("a", "c")),
+        (Choice("k", "value", (0.5, 3, True)), {"_value": 3, "_idx": 1}, 3),
+        (Choice("k", "repeat", (1, 2)), {"_value": 2, "_idx": 1}, 2),
     ],
 )
 def test_every_accepted_spelling(choice: Choice, spelling: Any, value: Any) -> None:
@@ -211,7 +213,14 @@ def test_impossible_choices_are_refused(options: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     "data", [None, [], {"format": "x"}, {"format": "nas_plugin.space/1"},
              {"format": "nas_plugin.space/1", "choices": [{"key": "a"}]},
-             {"format": "nas_plugin.space/1", "choices": [1]}]
+             {"format": "nas_plugin.space/1", "choices": [1]},
+             *({"format": "nas_plugin.space/1",
+                "choices": [{"key": "a", "kind": "layer", "candidates": ["x", "y"], **wrong}]}
+               for wrong in ({"candidates": "xy"}, {"candidates": [["x"]]}, {"candidates": None},
+                             {"kind": "pool"}, {"kind": "input", "n_chosen": 1.5},
+                             {"kind": "input", "n_chosen": "1"}, {"excluded": "x"},
+                             {"active_if": 3}, {"active_if": [[{"key": "b"}]]},
+                             {"active_if": [[{"key": "b", "values": ["x"]}]]}))]
 )  # fmt: skip
 def test_what_is_no_space_is_refused(data: Any) -> None:
     with pytest.raises(SpaceError):
