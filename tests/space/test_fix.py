@@ -101,7 +101,7 @@ def test_a_wrong_architecture_changes_nothing(tmp_path: Path) -> None:
         ('{"0": "0", "0": "1"}', FileError, "'0'.* twice"),
         ('{"0": NaN}', FileError, "NaN"),
         ("{", FileError, "not JSON"),
-        ("[" * 100 + "]" * 100, FileError, "nested 100 deep"),
+        ("[" * 100 + "]" * 100, FileError, "nested .*deep"),
     ]:
         file.write_text(content)
         with pytest.raises(error, match=message):
