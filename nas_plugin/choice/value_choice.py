@@ -68,6 +68,9 @@ def recording(recorder: ValueRecorder) -> Iterator[ValueRecorder]:
 def ValueChoice(values: Sequence[S], *, key: str) -> S:  # noqa: N802
     """Returns one of `values`; which one, `build(factory, architecture)` decides.
 
+    The space is learned from one construction with all first values: a factory must reach every
+    ValueChoice whatever the others give.
+
     Args:
         values: Strings or numbers, all different.
         key: Its identity; equal keys share one decision.
