@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from nas_plugin.space.architecture import Architecture
@@ -30,8 +30,22 @@ class Densities:
         self._categories = Categories(space)
         self._good, self._prior = good, prior
 
-    def suggest(self, results: Sequence[Trial], draws: int, rng: Random) -> Architecture:
-        """Draws from the density of good results, and returns the draw of the highest ratio."""
+    def suggest(
+        self,
+        results: Sequence[Trial],
+        *,
+        draws: int,
+        rng: Random,
+        known: Callable[[Architecture], bool],
+    ) -> Architecture:
+        """Draws from the density of good results, and returns the draw of the highest ratio.
+
+        Args:
+            results: What the densities are of.
+            draws: How many draws are compared.
+            rng: Draws.
+            known: Says of an architecture that another is preferred to it, whatever the ratios.
+        """
         ranked = sorted(results, key=by_value, reverse=True)
         n_good = max(1, math.ceil(self._good * len(ranked)))
         good, other = self._fit(ranked[:n_good]), self._fit(ranked[n_good:])
@@ -45,7 +59,8 @@ class Densities:
             cells = self._categories.cells(architecture)
             return sum(math.log(good[row][col] / other[row][col]) for row, col in cells)
 
-        return max((draw() for _ in range(draws)), key=ratio)
+        drawn = [draw() for _ in range(draws)]
+        return max([a for a in drawn if not known(a)] or drawn, key=ratio)
 
     def _fit(self, trials: Sequence[Trial]) -> Table:
         table = [[self._prior / len(v)] * len(v) for v in self._categories.values]

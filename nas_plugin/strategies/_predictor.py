@@ -107,7 +107,7 @@ class PredictorStrategy(Strategy):
                 architecture = mutate(self.space, architecture, self.rng)
                 while self.rng.random() < 0.5:
                     architecture = mutate(self.space, architecture, self.rng)
-            if not self.is_known(architecture) and self.allows(architecture):
+            if not self.is_barred(architecture) and self.allows(architecture):
                 pool[architecture] = None
         return list(pool)
 

@@ -52,5 +52,7 @@ class Bohb(Hyperband, name="bohb"):
         for fidelity in reversed(self.fidelities):
             results = [t for t in self.results if t.proposal.fidelity == fidelity]
             if len(results) >= self.startup and self.rng.random() >= self.random_share:
-                return self._densities.suggest(results, self.draws, self.rng)
+                return self._densities.suggest(
+                    results, draws=self.draws, rng=self.rng, known=self.is_barred
+                )
         return self.space.sample(self.rng)

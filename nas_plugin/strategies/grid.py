@@ -28,7 +28,7 @@ class GridSearch(Strategy, name="grid"):
         while True:
             for architecture in self._rest:
                 self._position += 1
-                if self.allows(architecture) and (self.repeats or not self.is_known(architecture)):
+                if self.allows(architecture) and (not self.is_barred(architecture)):
                     return architecture
             if not self.trials:
                 raise InfeasibleError("The constraint allows no architecture of the space.")

@@ -74,7 +74,7 @@ class LocalSearch(Strategy, name="local_search"):
             return
         self._centre = centre
         around = neighbours(self.space, self.trials[centre].architecture, self.rng)
-        self._queue = [a for a in around if self.repeats or not self.is_known(a)]
+        self._queue = [a for a in around if not self.is_barred(a)]
         self.rng.shuffle(self._queue)
 
     def _best_of_walk(self) -> int | None:

@@ -186,9 +186,9 @@ class Strategy(ABC):
         """Says whether the constraint allows an architecture."""
         return self._legal.allows(architecture)
 
-    def is_known(self, architecture: Architecture) -> bool:
-        """Says whether an architecture has been proposed, or waits as a warm start."""
-        return architecture in self._known
+    def is_barred(self, architecture: Architecture) -> bool:
+        """Says whether an architecture may not be proposed because it was before."""
+        return not self.repeats and architecture in self._known
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that changes during a search, as plain JSON."""
