@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from resnet import ResNet
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas_plugin import Rule, annotate, apply_fixed_architecture, search_space
 from nas_plugin.cli import guarded
@@ -23,7 +24,7 @@ from nas_plugin.operations import conv_alternatives
 from nas_plugin.profiling import count_params
 from nas_plugin.reporting.callbacks import run_callbacks
 from nas_plugin.runtime import seed_everything
-from nas_plugin.trainers import DartsTrainer, RetrainTrainer, accuracy
+from nas_plugin.trainers import DartsTrainer, LRSchedulerCallback, RetrainTrainer, accuracy
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,12 +63,13 @@ def search(args: argparse.Namespace) -> None:
         "device": args.device,
         "resume": args.resume,
     }
+    optimizer, schedule = sgd(model, args.epochs)
     searcher = DartsTrainer(
         model,
-        optimizer=sgd(model),
+        optimizer=optimizer,
         arch_learning_rate=1e-2,
         checkpoint_dir=args.out / "checkpoints" / "search",
-        callbacks=run_callbacks(args.out, "search", drawings=True),
+        callbacks=[schedule, *run_callbacks(args.out, "search", drawings=True)],
         **common,
     )
     searcher.train()
@@ -75,19 +77,22 @@ def search(args: argparse.Namespace) -> None:
     print(found.dumps())
 
     plain = apply_fixed_architecture(fresh, args.out / "architecture.json")
+    optimizer, schedule = sgd(plain, args.epochs)
     trainer = RetrainTrainer(
         plain,
-        optimizer=sgd(plain),
+        optimizer=optimizer,
         checkpoint_dir=args.out / "checkpoints" / "retrain",
-        callbacks=run_callbacks(args.out, "retrain"),
+        callbacks=[schedule, *run_callbacks(args.out, "retrain")],
         **common,
     )
     trainer.train()
     print(f"best test accuracy {100 * trainer.best:.2f} %, parameters {count_params(plain):,}")
 
 
-def sgd(model: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=3e-4)
+def sgd(model: nn.Module, epochs: int) -> tuple[torch.optim.Optimizer, LRSchedulerCallback]:
+    """Returns SGD and what lowers its learning rate to zero over the epochs."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=3e-4)
+    return optimizer, LRSchedulerCallback(CosineAnnealingLR(optimizer, epochs))
 
 
 if __name__ == "__main__":
