@@ -15,6 +15,7 @@ from nas_plugin.errors import CheckpointError, OptionError
 from nas_plugin.registry import Registry
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.collect import search_space, value_choices
+from nas_plugin.space.decide import decisions_of
 from nas_plugin.space.search_space import SearchSpace
 
 mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
@@ -156,14 +157,3 @@ class Mutator(nn.Module):
                 f"at '{different[0]}'. Resume with the model that the state was saved for."
             )
         self.generator.set_state(state["generator"])
-
-
-def decisions_of(space: SearchSpace, architecture: Architecture) -> dict[str, Decision]:
-    """Returns plain selections; keys that do not matter select nothing."""
-    decisions = {}
-    for key, choice in space.items():
-        value = architecture.get(key, ())
-        chosen = value if isinstance(value, tuple) else (value,)
-        active = tuple(sorted(choice.candidates.index(entry) for entry in chosen))
-        decisions[key] = Decision(None, active)
-    return decisions

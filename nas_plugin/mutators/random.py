@@ -7,8 +7,9 @@ from random import Random
 import torch
 
 from nas_plugin.choice.decision import Decision
-from nas_plugin.mutators.mutator import Mutator, decisions_of
+from nas_plugin.mutators.mutator import Mutator
 from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.decide import decisions_of
 
 
 class RandomMutator(Mutator, name="random"):
@@ -36,6 +37,8 @@ class RandomMutator(Mutator, name="random"):
         }
 
     def _draw(self) -> Architecture:
+        return self.space.sample(self._rng())
+
+    def _rng(self) -> Random:
         # Python's generator draws single numbers far faster; torch's makes it resumable.
-        seed = int(torch.randint(2**62, (), generator=self.generator))
-        return self.space.sample(Random(seed))
+        return Random(int(torch.randint(2**62, (), generator=self.generator)))

@@ -1,7 +1,17 @@
 """What a network costs."""
 
+from nas_plugin.profiling.candidates import flops_table, latency_table
 from nas_plugin.profiling.cost import Profile, profile
+from nas_plugin.profiling.cost_table import CostTable
 from nas_plugin.profiling.flops import count_flops
 from nas_plugin.profiling.params import count_params
 
-__all__ = ["Profile", "count_flops", "count_params", "profile"]
+__all__ = [
+    "CostTable",
+    "Profile",
+    "count_flops",
+    "count_params",
+    "flops_table",
+    "latency_table",
+    "profile",
+]
