@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from nas_plugin.errors import CheckpointError, FileError
-from nas_plugin.files.read import read_bytes
+from nas_plugin.errors import CheckpointError
+from nas_plugin.files.read import PathLike, read_bytes
 from nas_plugin.files.write import atomic_open
 
-PathLike = str | os.PathLike[str]
-
 MAX_BYTES = 64 * 2**30
-_MAGIC = b"nas_plugin checkpoint 1\n"
-_DIGEST_BYTES = 65
-_NAME = re.compile(r"step_(\d+)\.ckpt")
-_log = logging.getLogger(__name__)
+MAX_DEPTH = 64
+_NAME = b"nas_plugin checkpoint "
+_MAGIC = _NAME + b"1\n"
+_DIGEST = re.compile(rb"([0-9a-f]{64})\n")
+_HEADER_BYTES = len(_MAGIC) + 64 + 1
+_ZIP_END = b"PK\x05\x06"  # begins the last 22 bytes of what torch.save makes
+_SCALARS = (str, int, float, bool, bytes, type(None))
+_FOREIGN = {b"PK\x03\x04": "a file of torch.save", b"\x80\x02": "an old file of torch.save"}
+_UNSUPPORTED = re.compile(r"GLOBAL (\S+)")
 
 
 def save_checkpoint(path: PathLike, state: Mapping[str, Any]) -> None:
     """Writes tensors, numbers, strings and containers of them.
 
-    The file is a line that names the format, the SHA-256 of the rest in hexadecimal, and what
+    The file is a line that names the format, a line with the SHA-256 of the rest, and what
     `torch.save` makes.
 
     Raises:
         CheckpointError: If the state holds something else; the message says where.
+        FileError: If the file cannot be written.
     """
     import torch
 
-    _check_plain(state, "state")
+    if not isinstance(state, dict):
+        raise CheckpointError(f"A checkpoint holds a dict, not a {type(state).__name__}.")
+    _check_plain(state, "state", MAX_DEPTH)
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    payload = buffer.getvalue()
-    digest = hashlib.sha256(payload).hexdigest().encode()
+    payload = buffer.getbuffer()
+    digest = hashlib.sha256(payload).hexdigest()
     with atomic_open(path) as file:
-        file.write(_MAGIC + digest + b"\n")
+        file.write(_MAGIC + f"{digest}\n".encode())
         file.write(payload)
 
 
@@ -54,87 +59,86 @@ def load_checkpoint(path: PathLike) -> dict[str, Any]:
     """
     import torch
 
-    data = read_bytes(path, MAX_BYTES)
-    if not data.startswith(_MAGIC):
-        kind = "a file of torch.save" if data.startswith(b"PK") else "something else"
-        raise CheckpointError(
-            f"{path} is not a checkpoint of nas_plugin, but {kind}. Give the checkpoint that a "
-            "trainer wrote."
-        )
-    start = len(_MAGIC) + _DIGEST_BYTES
-    digest, payload = data[len(_MAGIC) : start].rstrip(b"\n"), data[start:]
-    if hashlib.sha256(payload).hexdigest().encode() != digest:
-        raise CheckpointError(
-            f"{path} is damaged: its checksum does not fit its {len(payload)} bytes. It was cut "
-            "off or changed; use an earlier checkpoint."
-        )
+    payload = _verified(read_bytes(path, MAX_BYTES), path)
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for what it refuses to load
-        raise CheckpointError(f"{path} holds what is not loaded: {error}") from error
+        named = _UNSUPPORTED.search(str(error))
+        what = f" ({named[1]})" if named else ""
+        raise CheckpointError(
+            f"{path} holds more than plain data{what}, or data of another torch; it is not loaded, "
+            "since that could run code. Use a checkpoint that this version wrote."
+        ) from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dict.")
+        raise CheckpointError(
+            f"{path} holds a {type(state).__name__}, not a dict. Use a checkpoint that a trainer "
+            "wrote."
+        )
     return state
 
 
-def save_rotating(folder: PathLike, state: Mapping[str, Any], step: int, keep: int = 2) -> Path:
-    """Writes ``step_<step>.ckpt`` and removes all but the `keep` newest."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step_{step}.ckpt"
-    save_checkpoint(path, state)
-    for old in _newest_first(folder)[keep:]:
-        old.unlink(missing_ok=True)
-    return path
+def _verified(data: bytes, path: PathLike) -> memoryview:
+    """Returns the payload of a checkpoint whose header and checksum are right."""
+    path = os.fspath(path)
+    if not data.startswith(_MAGIC) and not _MAGIC.startswith(data):
+        if data.startswith(_NAME):
+            version = data[len(_NAME) :].split(b"\n", 1)[0][:20].decode(errors="replace")
+            raise CheckpointError(
+                f"{path} is a checkpoint of format {version!r}; this version reads format '1'. "
+                "Use the version of nas_plugin that wrote it."
+            )
+        kinds = [kind for start, kind in _FOREIGN.items() if data.startswith(start)]
+        raise CheckpointError(
+            f"{path} is not a checkpoint of nas_plugin, but {(kinds or ['something else'])[0]}. "
+            "Give a file that a trainer wrote."
+        )
+    if len(data) < _HEADER_BYTES:
+        raise CheckpointError(
+            f"{path} was cut off after {len(data)} bytes, inside its header. Use an earlier "
+            "checkpoint."
+        )
+    header = _DIGEST.fullmatch(data[len(_MAGIC) : _HEADER_BYTES])
+    if header is None:
+        raise CheckpointError(f"{path} is damaged in its header. Use an earlier checkpoint.")
+    payload = memoryview(data)[_HEADER_BYTES:]
+    if hashlib.sha256(payload).hexdigest().encode() != header[1]:
+        whole = payload[-22:-18] == _ZIP_END
+        what = "is damaged" if whole else f"was cut off after {len(data)} bytes, or its end changed"
+        raise CheckpointError(
+            f"{path} {what}: the content does not fit its checksum. Use an earlier checkpoint."
+        )
+    return payload
 
 
-def load_latest(folder: PathLike) -> dict[str, Any] | None:
-    """Returns the newest state that is whole, or None if the folder holds no checkpoint.
+def _check_plain(value: Any, where: str, depth: int) -> None:
+    """Refuses what `torch.load` would refuse later, when the run is gone.
 
-    A damaged file is reported and passed over; the one before it is used.
-
-    Raises:
-        CheckpointError: If all are damaged.
+    Types are compared exactly: a defaultdict or a named tuple saves, and does not load.
     """
-    found = _newest_first(Path(folder))
-    if not found:
-        return None
-    problems = []
-    for path in found:
-        try:
-            return load_checkpoint(path)
-        except FileError as error:
-            problems.append(str(error))
-            _log.warning("%s", error)
-    raise CheckpointError(
-        f"No checkpoint in {folder} can be used: {' '.join(problems)} Start the run anew in "
-        "another folder."
-    )
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    steps = {path: _NAME.fullmatch(path.name) for path in folder.iterdir()}
-    numbered = [(int(match[1]), path) for path, match in steps.items() if match]
-    return [path for _, path in sorted(numbered, reverse=True)]
-
-
-def _check_plain(value: Any, where: str) -> None:
     import torch
 
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            if not isinstance(key, (str, int, float, bool, tuple)):
-                raise CheckpointError(f"{where} has the key {key!r}, which cannot be saved.")
-            _check_plain(entry, f"{where}[{key!r}]")
-    elif isinstance(value, (list, tuple)):
-        for i, entry in enumerate(value):
-            _check_plain(entry, f"{where}[{i}]")
-    elif type(value) not in (str, int, float, bool, bytes, type(None)) and not isinstance(
-        value, (torch.Tensor, torch.dtype, torch.Size)
-    ):
+    kind = type(value)
+    plain_tensors = (torch.Tensor, torch.nn.Parameter)
+    if kind in _SCALARS or kind in plain_tensors or kind in (torch.dtype, torch.Size):
+        return
+    if depth == 0:
         raise CheckpointError(
-            f"{where} is a {type(value).__name__}, which a checkpoint cannot hold. Keep tensors, "
-            "numbers, strings, and lists and dicts of them."
+            f"{where[:200]} is nested more than {MAX_DEPTH} deep or holds itself. Flatten it."
+        )
+    if kind in (dict, OrderedDict):
+        for key, entry in value.items():
+            parts = key if type(key) is tuple else (key,)
+            if any(type(part) not in _SCALARS for part in parts):
+                raise CheckpointError(
+                    f"{where} has the key {key!r} of type {type(key).__name__}, which cannot be "
+                    "saved. Use text, numbers, or tuples of them."
+                )
+            _check_plain(entry, f"{where}[{key!r}]", depth - 1)
+    elif kind in (list, tuple):
+        for i, entry in enumerate(value):
+            _check_plain(entry, f"{where}[{i}]", depth - 1)
+    else:
+        raise CheckpointError(
+            f"{where} is a {kind.__name__}, which a checkpoint cannot hold. Keep tensors, numbers, "
+            "text, and lists and dicts of them."
         )

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-PathLike = str | os.PathLike[str]
+from nas_plugin.errors import FileError
+from nas_plugin.files.read import PathLike
+
+# Some network file systems cannot sync a folder; the rename itself still holds.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 
 @contextmanager
 def atomic_open(path: PathLike) -> Iterator[IO[bytes]]:
     """Opens a file for writing that replaces `path` when the block ends without an error.
 
-    The temporary file lies in the same folder; it and the folder are synced to the disk.
+    The temporary file lies in the same folder; it and the folder are synced to the disk. A link is
+    followed, and the mode of an existing file is kept.
+
+    Raises:
+        FileError: If it cannot be written; `path` then holds what it held.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
+        if path.exists():
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
         raise
-    sync_folder(path.parent)
 
 
 def write_atomic(path: PathLike, content: str | bytes) -> None:
@@ -42,20 +57,48 @@ def write_atomic(path: PathLike, content: str | bytes) -> None:
 
 
 def write_json(path: PathLike, value: Any) -> None:
-    """Replaces a file by JSON with sorted keys; NaN and Infinity are refused."""
+    """Replaces a file by JSON with sorted keys.
+
+    Raises:
+        ValueError: If the value holds NaN or Infinity.
+        TypeError: If it holds what JSON cannot.
+        FileError: If the file cannot be written.
+    """
     write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def append_line(path: PathLike, line: str) -> None:
-    """Appends one line and syncs it to the disk before it returns."""
-    data = line.rstrip("\n").encode() + b"\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+def append_line(path: PathLike, line: str, *, fsync: bool = True) -> None:
+    """Appends one line, and syncs it to the disk before it returns.
+
+    A last line that a crash cut off is ended first, so that it stays the only damaged one.
+
+    Args:
+        path: The file; it is created if there is none.
+        line: Text; a line break is allowed at its end only.
+        fsync: False leaves the sync to the system: faster, and a power cut may lose lines.
+
+    Raises:
+        FileError: If the text has several lines, or the file cannot be written.
+    """
+    line = line.removesuffix("\n")
+    if "\n" in line:
+        raise FileError(
+            f"{path}: found a line break inside the line {line[:40]!r}. "
+            "Append its lines one by one."
+        )
     try:
-        # One write call: with O_APPEND, lines of several processes do not mix.
-        os.write(handle, data)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        # Unbuffered and appending: lines of several processes do not mix.
+        with open(path, "ab+", buffering=0) as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else "\n" + line
+            rest = line.encode() + b"\n"
+            while rest:
+                rest = rest[file.write(rest) :]
+            if fsync:
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(Path(path), error) from error
 
 
 def sync_folder(folder: PathLike) -> None:
@@ -65,11 +108,15 @@ def sync_folder(folder: PathLike) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{path} cannot be written: {error.strerror or error}. Check that its folder exists, may "
+        "be written to and has space."
+    )
