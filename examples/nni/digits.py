@@ -26,15 +26,19 @@ from nas_plugin.experiment import (
 )
 
 
-def operations(C: int) -> dict[str, nn.Module]:
-    """The candidates of one place, all from C channels to C channels."""
+def operations(channels: int) -> dict[str, nn.Module]:
+    """The candidates of one place, all of the same shape."""
     return {
-        "conv3x3": nn.Sequential(nn.Conv2d(C, C, 3, padding=1, bias=False), nn.BatchNorm2d(C)),
-        "conv5x5": nn.Sequential(nn.Conv2d(C, C, 5, padding=2, bias=False), nn.BatchNorm2d(C)),
+        "conv3x3": nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        ),
+        "conv5x5": nn.Sequential(
+            nn.Conv2d(channels, channels, 5, padding=2, bias=False), nn.BatchNorm2d(channels)
+        ),
         "depthwise": nn.Sequential(
-            nn.Conv2d(C, C, 3, padding=1, groups=C, bias=False),
-            nn.Conv2d(C, C, 1, bias=False),
-            nn.BatchNorm2d(C),
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
         ),
         "identity": nn.Identity(),
     }

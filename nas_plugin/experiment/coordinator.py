@@ -16,6 +16,7 @@ from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.metrics import MetricError, parse_metrics
 from nas_plugin.experiment.outcome import RETRIED, Evidence, judge
 from nas_plugin.experiment.proposer import Proposer
+from nas_plugin.experiment.snapshot import Snapshot, read_snapshot, write_snapshot
 from nas_plugin.experiment.space_format import from_parameters, to_parameters
 from nas_plugin.space.search_space import SearchSpace
 
@@ -79,12 +80,12 @@ class Coordinator:
         self._strays = 0
         #: Whether the strategy has nothing left to propose.
         self.exhausted = False
+        self._waits = False
         #: Jobs handed out and trials ended since this object was made.
         self.sent = 0
         self.ended = 0
-        for event in journal.events:
-            self._apply(event, replay=True)
-        self._again.clear()
+        self._snapshot = journal.path.with_name("strategy.json")
+        self._replay()
 
     @property
     def asked(self) -> int:
@@ -112,10 +113,12 @@ class Coordinator:
             if not parameter.told:
                 self._record("again", parameter=parameter.id, attempt=parameter.sends)
                 return self._job(parameter, parameter.sends - 1)
-        if not self.exhausted and (budget is None or self.asked < budget):
+        may_ask = not (self.exhausted or self._waits)
+        if may_ask and (budget is None or self.asked < budget):
             proposal = self._strategy.ask()
-            self.exhausted = proposal is None
-            if proposal is not None:
+            if proposal is None:
+                self._record("nothing", exhausted=self._strategy.exhausted)
+            else:
                 number = len(self.parameters)
                 self._record(
                     "ask",
@@ -192,6 +195,11 @@ class Coordinator:
         self._record("end", trial=trial, parameter=parameter.id, attempt=attempt, **verdict_fields)
         self._settle(parameter, verdict_fields)
 
+    def save(self) -> None:
+        """Keeps the strategy's state, so that resuming is quick."""
+        state = self._strategy.state_dict()
+        write_snapshot(self._snapshot, Snapshot(len(self._journal.events), state))
+
     def _settle(self, parameter: Parameter, verdict: Mapping[str, Any]) -> None:
         outcome = verdict["outcome"]
         if outcome in RETRIED and parameter.failures <= self._retries:
@@ -250,14 +258,30 @@ class Coordinator:
         return Job(parameter.id, attempt, to_parameters(architecture, parameter.fidelity))
 
     def _record(self, event: str, **fields: Any) -> None:
-        self._apply(self._journal.append(event, **fields), replay=False)
+        entry = self._journal.append(event, **fields)
+        if event == "tell":
+            self._tell(entry)
+        self._apply(entry)
 
-    def _apply(self, event: Event, *, replay: bool) -> None:
+    def _replay(self) -> None:
+        """Applies the journal's events; the strategy learns those after its snapshot."""
+        events = self._journal.events
+        snapshot = read_snapshot(self._snapshot, len(events))
+        known = 0
+        if snapshot is not None:
+            self._strategy.load_state_dict(snapshot.state)
+            known = snapshot.events
+        for event in events:
+            if event["n"] >= known and event["event"] in ("ask", "nothing"):
+                self._ask_again(event)
+            if event["n"] >= known and event["event"] == "tell":
+                self._tell(event)
+            self._apply(event)
+
+    def _apply(self, event: Event) -> None:
         kind, trial = event["event"], event.get("trial")
         number = event.get("parameter")
         if kind == "ask":
-            if replay:
-                self._ask_again(event)
             self.parameters[event["parameter"]] = Parameter(
                 event["parameter"], event["proposal"], event["architecture"], event["fidelity"]
             )
@@ -276,17 +300,20 @@ class Coordinator:
                 self.parameters[number].running.pop(event["attempt"], None)
                 self.parameters[number].ended.add(event["attempt"])
                 self.parameters[number].failures += event.get("outcome") in RETRIED
+        elif kind == "nothing":
+            self._waits, self.exhausted = True, event["exhausted"]
         elif kind == "tell":
-            self._tell(event)
+            self.parameters[event["parameter"]].told = True
+            self._waits = False
 
     def _tell(self, event: Event) -> None:
-        parameter = self.parameters[event["parameter"]]
-        parameter.told = True
-        self._strategy.tell(parameter.proposal, event.get("metrics"), event.get("failure", ""))
+        proposal = self.parameters[event["parameter"]].proposal
+        self._strategy.tell(proposal, event.get("metrics"), event.get("failure", ""))
 
     def _ask_again(self, event: Event) -> None:
         proposal = self._strategy.ask()
-        if proposal is None or proposal.architecture.to_json() != event["architecture"]:
+        found = None if proposal is None else proposal.architecture.to_json()
+        if found != event.get("architecture"):
             raise ExperimentError(
                 f"{self._journal.path}, event {event['n']}: the strategy proposes another "
                 "architecture than it did then. The experiment can only be resumed with the "

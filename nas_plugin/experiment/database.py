@@ -16,10 +16,10 @@ from nas_plugin.experiment.space_format import FIDELITY, label
 
 _STATUS = {
     "SUCCEEDED": ("succeeded",),
-    "FAILED": ("failed", "killed", "not_a_number", "invalid_result", "cancelled"),
-    "USER_CANCELED": ("cancelled",),
-    "SYS_CANCELED": ("cancelled",),
-    "EARLY_STOPPED": ("stopped_early",),
+    "FAILED": ("failed", "killed", "not_a_number", "invalid_result", "stopped"),
+    "USER_CANCELED": ("stopped",),
+    "SYS_CANCELED": ("stopped",),
+    "EARLY_STOPPED": ("stopped",),
 }
 
 

@@ -15,8 +15,7 @@ OutcomeName = Literal[
     "not_a_number",
     "invalid_result",
     "wrong_architecture",
-    "stopped_early",
-    "cancelled",
+    "stopped",
     "lost",
 ]
 
@@ -71,12 +70,11 @@ def judge(evidence: Evidence, proposed: Mapping[str, Any]) -> Verdict:
         metrics = dict(evidence.metrics or {})
         return Verdict(outcome, code, name, message or evidence.message, metrics)
 
-    if evidence.status == "EARLY_STOPPED":
-        return verdict("stopped_early", "ended by the assessor or the limit of a trial's time")
     if evidence.refused is not None:
         return verdict(evidence.refused)
-    if evidence.asked_to_stop or name == "SIGINT":
-        return verdict("cancelled", "ended by the user")
+    if evidence.status == "EARLY_STOPPED" or evidence.asked_to_stop or name == "SIGINT":
+        # NNI's database does not tell these apart either.
+        return verdict("stopped", "ended by the user, the assessor or the limit of a trial's time")
     if name is not None:
         return verdict("killed", f"killed by {name}")
     if evidence.status in ("USER_CANCELED", "SYS_CANCELED"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from nas_plugin.errors import OptionError
 from nas_plugin.space.search_space import SearchSpace
+from nas_plugin.strategies import Exhausted, Outcome, Strategy, Waiting, strategies
 
 
 class Asked(Protocol):
@@ -24,11 +26,21 @@ class Asked(Protocol):
 class Proposer(Protocol):
     """A strategy, as an experiment needs it."""
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether there will be no other proposal."""
+
     def ask(self) -> Asked | None:
-        """Returns the next proposal; None if there will be no other."""
+        """Returns the next proposal; None if there is none before something is told, or ever."""
 
     def tell(self, proposal: int, metrics: Mapping[str, float] | None, failure: str) -> None:
         """Takes what became of a proposal: its metrics, or None and why it failed."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Returns everything that changes, as plain JSON."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state_dict` returned."""
 
 
 class StrategyProposer:
@@ -47,28 +59,32 @@ class StrategyProposer:
     def __init__(
         self, name: str, space: SearchSpace, *, seed: int, options: Mapping[str, Any]
     ) -> None:
-        from nas_plugin.errors import OptionError
-        from nas_plugin.strategies import strategies
-
         factory = strategies.get(name)
         try:
-            self._strategy = factory(space, seed=seed, **options)
+            self._strategy: Strategy = factory(space, seed=seed, **options)
         except TypeError as error:
             raise OptionError(
                 f"The strategy '{name}' does not take these classArgs: {error}. "
                 f"Given: {dict(options)}."
             ) from error
 
-    def ask(self) -> Asked | None:
-        from nas_plugin.strategies import Exhausted
+        self.exhausted = False
 
+    def ask(self) -> Asked | None:
         try:
             return self._strategy.ask()
+        except Waiting:
+            return None
         except Exhausted:
+            self.exhausted = True
             return None
 
     def tell(self, proposal: int, metrics: Mapping[str, float] | None, failure: str) -> None:
-        from nas_plugin.strategies import Outcome
-
         outcome = Outcome(failure=failure) if metrics is None else Outcome(metrics=metrics)
         self._strategy.tell(proposal, outcome)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return self._strategy.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._strategy.load_state_dict(state)

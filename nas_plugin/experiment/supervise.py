@@ -106,9 +106,10 @@ class Supervisor:
             raise ExperimentError(f"The tuner has failed: {mistake}")
         if self._restarts >= self._patience.restarts:
             self.stop()
-            words = last_words(self.running)
+            said = last_words(self.running)
+            words = f" Its last words: {said}." if said else ""
             raise ExperimentError(
-                f"{what}{f' Its last words: {words}.' if words else ''} The journal is whole; go on with: nas-plugin experiment resume "
+                f"{what}{words} The journal is whole; go on with: nas-plugin experiment resume "
                 f"{self.running.id}   (logs: {self.running.folder / 'log'})"
             )
         self._restarts += 1

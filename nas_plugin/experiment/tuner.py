@@ -34,6 +34,7 @@ _logger = logging.getLogger(__name__)
 _TICK = 1.0
 #: How often in a row the manager may be silent.
 _PATIENCE = 30
+_SNAPSHOT_EVERY = 20
 
 
 class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
@@ -66,6 +67,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         self._resumed = os.environ.get("NNI_MODE") == "resume"
         self._owed = 0
         self._silence = 0
+        self._ends = 0
         self._experiment = Path(os.environ["NNI_LOG_DIRECTORY"]).parent
         self._coordinator: Coordinator | None = None
         self._journal = self._guarded(lambda: Journal(journal_path(self._experiment)))
@@ -153,6 +155,9 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         if not self._search.has_result(trial):
             self._take_kept_result(trial)
         self._search.end(trial, self._local.of(trial, data["event"]))
+        self._ends += 1
+        if self._ends % _SNAPSHOT_EVERY == 0:
+            self._search.save()
         self._hand_out()
 
     @property

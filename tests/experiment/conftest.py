@@ -67,7 +67,12 @@ class Place:
             "tuner": tuner
             or {
                 "className": "nas_plugin.experiment.NasTuner",
-                "classArgs": {"strategy": "random", "seed": 3},
+                "classArgs": {
+                    "strategy": "regularized_evolution",
+                    "seed": 3,
+                    "population": 4,
+                    "sample": 2,
+                },
             },
             "trainingService": {"platform": "local"},
             **fields,

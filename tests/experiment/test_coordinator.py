@@ -12,10 +12,11 @@ from random import Random
 
 import pytest
 
-from nas_plugin.errors import ExperimentError
+from nas_plugin.errors import ExperimentError, OptionError
 from nas_plugin.experiment.coordinator import Coordinator
 from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.outcome import Evidence
+from nas_plugin.experiment.proposer import StrategyProposer
 from nas_plugin.experiment.results import rows, succeeded
 from nas_plugin.experiment.space_format import from_parameters
 from nas_plugin.space import Choice, SearchSpace
@@ -33,11 +34,16 @@ class Ask:
 class Sampler:
     """A strategy whose proposals depend on everything that it was told, in order."""
 
+    exhausted = False
+
     def __init__(self, seed=0, limit=None):
         self.rng, self.limit, self.told, self.n = Random(seed), limit, [], 0
+        self.asks = 0
 
     def ask(self):
+        self.asks += 1
         if self.n == self.limit:
+            self.exhausted = True
             return None
         self.n += 1
         return Ask(self.n - 1, SPACE.sample(self.rng))
@@ -45,6 +51,15 @@ class Sampler:
     def tell(self, proposal, metrics, failure):
         self.told.append((proposal, metrics, failure))
         self.rng = Random(f"{self.rng.random()}{proposal}{metrics}{failure}")
+
+    def state_dict(self):
+        version, numbers, gauss = self.rng.getstate()
+        return {"rng": [version, list(numbers), gauss], "n": self.n}
+
+    def load_state_dict(self, state):
+        version, numbers, gauss = state["rng"]
+        self.rng.setstate((version, tuple(numbers), gauss))
+        self.n = state["n"]
 
 
 def value(architecture):
@@ -171,6 +186,10 @@ def test_crashes_lose_and_repeat_nothing(tmp_path, seed):
             if simulation.running:
                 simulation.step()
                 simulation.fill()
+        if rng.random() < 0.4:
+            coordinator.save()
+            if simulation.running:
+                simulation.step()
         ran.update(simulation.ran)
         rerun, trials = dict(simulation.running), simulation.trials
         journal.close()
@@ -292,3 +311,70 @@ def test_a_fidelity_travels_with_the_choices(tmp_path):
     assert job.parameters["_fidelity"] == 3
     assert set(from_parameters(job.parameters, SPACE)) == set(SPACE)
     journal.close()
+
+
+def test_a_snapshot_spares_the_questions_and_a_damaged_one_costs_only_them(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=0)
+    Simulation(coordinator, 10).to_end()
+    coordinator.save()
+    Simulation(coordinator, 15, trials=100).to_end()
+    following = []
+    for damage in (False, True):
+        if damage:
+            (tmp_path / "strategy.json").write_text("{")
+        strategy = Sampler()
+        again = Coordinator(journal, SPACE, strategy, retries=0)
+        assert strategy.asks == (15 if damage else 5)
+        assert again.asked == 15 and not again.open
+        following.append(strategy.ask().architecture)
+    assert following[0] == following[1]
+    journal.close()
+
+
+def test_a_strategy_that_waits_is_asked_again_after_the_next_outcome(tmp_path):
+    class Halves(Sampler):
+        """Proposes four, and the next four when these are told."""
+
+        def ask(self):
+            self.rng.random()  # a question leaves its trace, answered or not
+            return super().ask() if len(self.told) >= 4 * (self.n // 4) else None
+
+    journal = Journal(tmp_path / "j")
+    simulation = Simulation(Coordinator(journal, SPACE, Halves(), retries=0), 12, concurrency=3)
+    simulation.to_end()
+    check(journal, 12, simulation.ran)
+    assert any(e["event"] == "nothing" for e in journal.events)
+    assert Coordinator(journal, SPACE, Halves(), retries=0).asked == 12
+    journal.close()
+
+
+@pytest.mark.parametrize("name", ["random", "regularized_evolution", "successive_halving", "tpe"])
+def test_a_shipped_strategy_goes_on_after_a_crash_as_if_nothing_had_been(tmp_path, name):
+    def proposer():
+        return StrategyProposer(name, SPACE, seed=1, options={})
+
+    straight = Journal(tmp_path / "straight" / "j")
+    Simulation(Coordinator(straight, SPACE, proposer(), retries=0), 30, concurrency=1).to_end()
+    broken = Journal(tmp_path / "broken" / "j")
+    first = Coordinator(broken, SPACE, proposer(), retries=0)
+    Simulation(first, 12, concurrency=1).to_end()
+    first.save()
+    Simulation(first, 17, concurrency=1, trials=100).to_end()
+    broken.close()
+    broken = Journal(tmp_path / "broken" / "j")
+    again = Coordinator(broken, SPACE, proposer(), retries=0)
+    Simulation(again, 30, concurrency=1, trials=200).to_end()
+    asks = [
+        [e["architecture"] for e in j.events if e["event"] == "ask"] for j in (straight, broken)
+    ]
+    assert len(asks[0]) == 30 and asks[0] == asks[1]
+    straight.close()
+    broken.close()
+
+
+def test_a_strategy_that_does_not_take_an_option_names_it():
+    with pytest.raises(OptionError, match="populatoin"):
+        StrategyProposer("regularized_evolution", SPACE, seed=0, options={"populatoin": 3})
+    with pytest.raises(OptionError, match="regularized_evolution"):
+        StrategyProposer("regularised_evolution", SPACE, seed=0, options={})

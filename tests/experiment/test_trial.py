@@ -33,6 +33,7 @@ def manager():
 def quick(monkeypatch):
     monkeypatch.setattr(channel, "_PAUSES", (0.01, 0.01, 0.01))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.delitem(sys.modules, "nni", raising=False)
 
 
 def test_a_trial_claims_reports_and_leaves_its_files(manager, tmp_path):
