@@ -15,7 +15,7 @@ from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.errors import ChoiceError, OptionError, SpaceError
 from nas_plugin.mutators import _subsets
 from nas_plugin.mutators._differentiable import DifferentiableMutator
-from nas_plugin.profiling.cost_table import CostTable
+from nas_plugin.space.cost_table import CostTable
 
 VARIANTS = ("two", "full")
 

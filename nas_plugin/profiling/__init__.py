@@ -2,9 +2,9 @@
 
 from nas_plugin.profiling.candidates import flops_table, latency_table
 from nas_plugin.profiling.cost import Profile, profile
-from nas_plugin.profiling.cost_table import CostTable
 from nas_plugin.profiling.flops import count_flops
 from nas_plugin.profiling.params import count_params
+from nas_plugin.space.cost_table import CostTable
 
 __all__ = [
     "CostTable",

@@ -17,9 +17,9 @@ from nas_plugin.choice.block import ChoiceBlock
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.errors import OptionError, SpaceError
-from nas_plugin.profiling.cost_table import CostTable
 from nas_plugin.profiling.flops import count_flops
 from nas_plugin.space.collect import search_space
+from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.decide import decisions_of
 from nas_plugin.space.fix import apply_fixed_architecture
 

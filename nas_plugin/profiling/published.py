@@ -10,8 +10,8 @@ import numpy as np
 
 from nas_plugin.errors import ArchitectureError, FileError, OptionError
 from nas_plugin.files import read_npz
-from nas_plugin.profiling.cost_table import CostTable
 from nas_plugin.space.choice import Value
+from nas_plugin.space.cost_table import CostTable
 
 
 def devices_of(path: str | Path) -> list[str]:

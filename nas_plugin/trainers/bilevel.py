@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from nas_plugin.data import Loader, split_indices
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.hypergradient import Product, finite_difference, second_order
 from nas_plugin.trainers.search_trainer import Batch, MutatorLike, SearchTrainer, micro_batches
@@ -104,7 +103,7 @@ class BilevelTrainer(SearchTrainer):
         _check_separate(self.arch_optimizer, self.weights)
         self.arch_start_epoch = arch_start_epoch
         self.unrolled, self.hessian = unrolled, hessian
-        self.train_loader, self.arch_loader = self._halves(dataset_train, split)
+        self.train_loader, self.arch_loader = self.halves(dataset_train, split)
         if self.steps_per_epoch == 0:
             raise OptionError(
                 "The training set is too small: each half must hold a batch. "
@@ -182,17 +181,6 @@ class BilevelTrainer(SearchTrainer):
                 if term is not None:
                     total += term
         return self.averaged(totals)
-
-    def _halves(self, dataset: Any, split: float) -> tuple[Loader, Loader]:
-        if isinstance(dataset, (tuple, list)):
-            if len(dataset) != 2:
-                raise OptionError(
-                    "dataset_train is one data set to split, or the pair (for weights, for logits);"
-                    f" got {len(dataset)} entries."
-                )
-            return self.loader(dataset[0]), self.loader(dataset[1])
-        first, second = split_indices(len(dataset), (split, 1 - split), seed=self.seed)
-        return self.loader(dataset, first), self.loader(dataset, second)
 
 
 class DartsTrainer(BilevelTrainer):

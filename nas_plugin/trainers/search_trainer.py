@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas_plugin.data import Loader, split_indices
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
@@ -75,10 +76,35 @@ class SearchTrainer(Trainer):
         self.mutator.load_state_dict(state["mutator"])
         super().load_state_dict(state)
 
+    def halves(self, dataset: Any, split: float) -> tuple[Loader, Loader]:
+        """Returns loaders of the weights' and the architecture's part of a training set.
+
+        Args:
+            dataset: Split by the seed, or a pair (for weights, for the architecture).
+            split: The weights' part.
+
+        Raises:
+            OptionError: If it is neither.
+        """
+        if isinstance(dataset, (tuple, list)):
+            if len(dataset) != 2:
+                raise OptionError(
+                    "dataset_train is one data set to split, or the pair (for weights, for logits);"
+                    f" got {len(dataset)} entries."
+                )
+            return self.loader(dataset[0]), self.loader(dataset[1])
+        first, second = split_indices(len(dataset), (split, 1 - split), seed=self.seed)
+        return self.loader(dataset, first), self.loader(dataset, second)
+
     # Gradients.
 
     def gradients(
-        self, batch: Batch, wrt: Sequence[nn.Parameter], *, penalised: bool = False
+        self,
+        batch: Batch,
+        wrt: Sequence[nn.Parameter],
+        *,
+        penalised: bool = False,
+        redraw: bool = True,
     ) -> tuple[list[Tensor | None], Values]:
         """Returns the gradient of the mean loss, averaged over micro-batches and ranks.
 
@@ -89,13 +115,15 @@ class SearchTrainer(Trainer):
             batch: Inputs and targets.
             wrt: Parameters; those that the loss does not reach get None.
             penalised: Add the mutator's penalty, as in an architecture step.
+            redraw: Let the mutator decide anew, for every micro-batch.
         """
         totals: list[Tensor | None] = [None] * len(wrt)
         values: Values = {}
         with self._only(wrt) as needs_alphas:
             for part, share in micro_batches(batch, self.accumulate):
-                with torch.set_grad_enabled(needs_alphas):
-                    self.mutator.reset()
+                if redraw:
+                    with torch.set_grad_enabled(needs_alphas):
+                        self.mutator.reset()
                 loss, metrics = self.loss_of(part)
                 objective = loss
                 penalty = self.mutator.penalty(self.mutator.binding.decisions)

@@ -143,7 +143,7 @@ class Trainer:
             "workers": workers,
             "limit_batches": limit_batches,
         }
-        self._augment = augment
+        self._augment, self._eval_augment = augment, eval_augment
         self.seed = seed
         self.dataset_train = dataset_train
         # Every rank validates on the whole set, so that all hold the same figures.
