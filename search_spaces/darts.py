@@ -111,7 +111,7 @@ class DartsNet(nn.Module):
         - Output: ``(N, classes)``, or a pair of them while an auxiliary head trains
 
     Raises:
-        OptionError: If a size is not positive.
+        OptionError: If a size is not positive, or an auxiliary head has no place.
     """
 
     def __init__(
@@ -133,6 +133,11 @@ class DartsNet(nn.Module):
                 f"positive, got {channels}, {layers}, {nodes}, {classes}, {in_channels}, "
                 f"{stem_multiplier}."
             )
+        if auxiliary and layers < 3:
+            raise OptionError(
+                f"The auxiliary head stands behind the second reduction, which {layers} cells do "
+                "not have. Use at least 3 layers, or auxiliary=False (--aux-weight 0)."
+            )
         c = stem_multiplier * channels
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c)
@@ -140,7 +145,7 @@ class DartsNet(nn.Module):
         self.cells = nn.ModuleList()
         # With fewer than three cells the thirds coincide with the start: no reduction there.
         reductions = {layers // 3, 2 * layers // 3} if layers >= 3 else set()
-        self._auxiliary_at = 2 * layers // 3 if auxiliary and layers >= 3 else None
+        self._auxiliary_at = 2 * layers // 3 if auxiliary else None
         self.auxiliary: nn.Module | None = None
         before_last, last, c = c, c, channels
         reduced_before = False

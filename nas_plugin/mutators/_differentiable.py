@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice.decision import Decision
+from nas_plugin.errors import CheckpointError
 from nas_plugin.mutators.mutator import Mutator
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.discretize import discretize
@@ -87,6 +88,15 @@ class DifferentiableMutator(Mutator):
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "rows": self.rows}
+
+    def set_extra_state(self, state: Any) -> None:
+        super().set_extra_state(state)
+        if state["rows"] != self.rows:
+            raise CheckpointError(
+                f"The logits of {type(self).__name__} were saved for the same keys in another "
+                f"order: {state['rows'][:4]} …, here {self.rows[:4]} …. Resume with a model whose "
+                "choice blocks are made in the same order."
+            )
 
     def _scores(self) -> dict[str, list[float]]:
         with torch.no_grad():

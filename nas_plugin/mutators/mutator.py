@@ -110,10 +110,11 @@ class Mutator(nn.Module):
         Raises:
             OptionError: If its search space is another one.
         """
-        if search_space(model) != self.space:
+        found = search_space(model)
+        if found != self.space:
             raise OptionError(
-                f"{type(self).__name__} decides {len(self.space)} keys, but the other model has "
-                f"another search space: {sorted(set(self.space) ^ set(search_space(model)))[:8]}."
+                f"{type(self).__name__} cannot decide a model of another search space; it differs "
+                f"at '{_first_difference(self.space, found)}'. Bind models that are made alike."
             )
         (self.final_binding if final else self.binding).attach(model)
         self._has_final = self._has_final or final
@@ -147,13 +148,15 @@ class Mutator(nn.Module):
     def set_extra_state(self, state: Any) -> None:
         found = SearchSpace.from_json(state["space"])
         if found != self.space:
-            different = [
-                key
-                for key in [*self.space, *found]
-                if key not in found or key not in self.space or found[key] != self.space[key]
-            ]
             raise CheckpointError(
                 f"The state of {type(self).__name__} belongs to another search space; it differs "
-                f"at '{different[0]}'. Resume with the model that the state was saved for."
+                f"at '{_first_difference(self.space, found)}'. Resume with the model that the "
+                "state was saved for."
             )
         self.generator.set_state(state["generator"])
+
+
+def _first_difference(space: SearchSpace, other: SearchSpace) -> str:
+    """Returns the first key at which two spaces differ."""
+    keys = [*space, *other]
+    return next(k for k in keys if k not in space or k not in other or space[k] != other[k])

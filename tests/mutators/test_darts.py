@@ -16,7 +16,7 @@ from nas_plugin import (
     apply_fixed_architecture,
 )
 from nas_plugin.contracts.mutator import EveryBlock
-from nas_plugin.errors import CheckpointError, SpaceError
+from nas_plugin.errors import CheckpointError, OptionError, SpaceError
 from nas_plugin.mutators import mutators
 from nas_plugin.operations import Zero
 
@@ -218,3 +218,24 @@ def test_a_model_annotated_for_nni_1_is_searched(name: str) -> None:
     mutator.use(architecture)
     expected = model(x)
     assert torch.equal(apply_fixed_architecture(model, architecture.to_json())(x), expected)
+
+
+def test_a_model_of_another_space_is_refused_by_key() -> None:
+    _, mutator = make()
+    other = Net()
+    del other.b[0]
+    with pytest.raises(OptionError, match="another search space; it differs at 'b'"):
+        mutator.bind(other)
+
+
+def test_logits_saved_in_another_order_are_refused() -> None:
+    class Turned(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.b = LayerChoice([Scale(0.5), Scale(4.0)])
+
+    _, mutator = make()
+    turned = DartsMutator(Turned()).double()
+    assert turned.rows == ["a", "pick", "b"]
+    with pytest.raises(CheckpointError, match="in another order"):
+        turned.load_state_dict(mutator.state_dict())

@@ -166,6 +166,9 @@ def test_the_auxiliary_head_pools_as_the_authors_do_on_their_maps() -> None:
 def test_sizes_must_be_positive() -> None:
     with pytest.raises(OptionError, match="must be positive"):
         darts(channels=0)
+    with pytest.raises(OptionError, match="at least 3 layers"):
+        darts_retrain(layers=2, channels=2)
+    assert darts_retrain(layers=2, channels=2, auxiliary=False).auxiliary is None
 
 
 def test_the_space_is_found_by_name() -> None:
