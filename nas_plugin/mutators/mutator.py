@@ -158,5 +158,5 @@ class Mutator(nn.Module):
 
 def _first_difference(space: SearchSpace, other: SearchSpace) -> str:
     """Returns the first key at which two spaces differ."""
-    keys = [*space, *other]
+    keys: list[str] = [*space, *other]
     return next(k for k in keys if k not in space or k not in other or space[k] != other[k])
