@@ -48,6 +48,7 @@ check: $(STAMP)  ## ruff, mypy --strict, and the layer test
 
 perf: $(STAMP)  ## Print the measurements in perf/
 	$(PY) perf/search_step.py
+	$(PY) perf/experiment_rate.py
 
 clean:  ## Remove the environment and what builds leave
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from nas_plugin.experiment.guard import guard_environment
 from nas_plugin.experiment.manager_api import ManagerApi
 
 Action = Literal["create", "resume", "view"]
+_STARTS = 4
 TUNER_CLASS = "nas_plugin.experiment.NasTuner"
 
 
@@ -83,17 +84,17 @@ def create(config: Path, portal: Portal) -> Running:
     """
     from nni.experiment import Experiment
 
-    return _start(Experiment(load_config(config)), "create", portal)
+    return _start(lambda: Experiment(load_config(config)), "create", portal)
 
 
 def resume(experiment_id: str, portal: Portal) -> Running:
     """Starts the manager of an experiment that was stopped or has crashed."""
-    return _start(_known(experiment_id), "resume", portal)
+    return _start(lambda: _known(experiment_id), "resume", portal)
 
 
 def view(experiment_id: str, portal: Portal) -> Running:
     """Starts the portal of an ended experiment; nothing is run."""
-    return _start(_known(experiment_id), "view", portal)
+    return _start(lambda: _known(experiment_id), "view", portal)
 
 
 def load_config(path: Path) -> Any:
@@ -205,16 +206,22 @@ def _known(experiment_id: str) -> Any:
     return Experiment(config, id=experiment_id)
 
 
-def _start(experiment: Any, action: Action, portal: Portal) -> Running:
+def _start(make: Callable[[], Any], action: Action, portal: Portal) -> Running:
+    """Starts a manager, again where a busy machine is slower than NNI allows."""
     from nni.experiment import RunMode
 
-    port = portal.port if portal.port is not None else free_port()
-    experiment._action = action
-    try:
-        with _quiet(), _environment(guard_environment(portal.listen, portal.hosts)):
-            experiment.start(port, False, RunMode.Detach)
-    except Exception as error:
-        raise ExperimentError(f"NNI could not start the experiment: {error}") from error
+    for attempt in range(_STARTS):
+        experiment = make()
+        experiment._action = action
+        port = portal.port if portal.port is not None else free_port()
+        try:
+            with _quiet(), _environment(guard_environment(portal.listen, portal.hosts)):
+                experiment.start(port, False, RunMode.Detach)
+            break
+        except Exception as error:
+            # NNI gives its manager three seconds to answer, and reads "not yet" as broken JSON.
+            if attempt + 1 == _STARTS or not isinstance(error, (ValueError, OSError)):
+                raise ExperimentError(f"NNI could not start the experiment: {error}") from error
     folder = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id
     return Running(experiment.id, folder, port, experiment._proc)
 

@@ -17,6 +17,9 @@ Trouble = Literal["manager", "dispatcher", "idle", "error"]
 _POLL = 1.0
 _LOOK = 3.0
 _TAIL = 10_000
+#: NNI's words when the tuner's process needs long, and how often it may.
+_TOO_SLOW = "did not connect in 10 seconds"
+_SLOW_STARTS = 3
 _WORKING = ("RUNNING", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL")
 _FINISHED = ("DONE", "STOPPED")
 
@@ -50,6 +53,7 @@ class Supervisor:
         self._portal = portal
         self._say = say
         self._restarts = 0
+        self._slow_starts = 0
         self._changed = time.monotonic()
         self._next_look = self._changed + _LOOK
         self._seen: dict[str, int] = {}
@@ -104,6 +108,10 @@ class Supervisor:
             # The same tuner would make it again.
             self.stop()
             raise ExperimentError(f"The tuner has failed: {mistake}")
+        if any(_TOO_SLOW in error for error in errors) and self._slow_starts < _SLOW_STARTS:
+            self._slow_starts += 1
+            self._go_on("NNI gave the tuner ten seconds to start; this machine is busy. Again.")
+            return
         if self._restarts >= self._patience.restarts:
             self.stop()
             said = last_words(self.running)
@@ -113,7 +121,10 @@ class Supervisor:
                 f"{self.running.id}   (logs: {self.running.folder / 'log'})"
             )
         self._restarts += 1
-        self._say(f"{what} Resuming ({self._restarts} of {self._patience.restarts}).")
+        self._go_on(f"{what} Resuming ({self._restarts} of {self._patience.restarts}).")
+
+    def _go_on(self, why: str) -> None:
+        self._say(why)
         self.stop()
         portal = Portal(None, self._portal.listen, self._portal.hosts)
         self.running = resume(self.running.id, portal)

@@ -18,8 +18,9 @@ import pytest
 from nas_plugin.experiment.database import disagreements
 from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.results import rows
+from nas_plugin.strategies import Outcome, strategies
 from tests.experiment.conftest import LIGHT, ROOT
-from tests.experiment.scripts.light import score
+from tests.experiment.scripts.light import SPACE, score
 from tests.experiment.scripts.outcomes import WAYS
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
@@ -78,6 +79,24 @@ def test_a_manager_that_is_killed_at_five_moments_reaches_its_end(place):
     check_attribution(place.latest(), 60)
     asks = [e for e in read_journal(journal_path(place.latest())) if e["event"] == "ask"]
     assert [e["parameter"] for e in asks] == list(range(60))
+
+
+def test_at_concurrency_one_nni_and_the_process_propose_the_same(place):
+    ended = place.command(
+        "experiment", "create", "--config", place.config(trials=30, concurrency=1), timeout=200
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    events = list(read_journal(journal_path(place.latest())))
+    session = next(e for e in events if e["event"] == "session")
+    strategy = strategies.get(session["strategy"])(
+        SPACE, seed=session["seed"], **session["options"]
+    )
+    proposed = []
+    for _ in range(30):
+        proposal = strategy.ask()
+        proposed.append(proposal.architecture.to_json())
+        strategy.tell(proposal.id, Outcome(metrics={"default": score(proposal.architecture)}))
+    assert [e["architecture"] for e in events if e["event"] == "ask"] == proposed
 
 
 def find_manager(folder):
@@ -164,6 +183,48 @@ def test_a_trial_over_its_time_is_ended_and_not_tried_again(place):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     outcomes = Counter(r.outcome for r in rows(read_journal(journal_path(place.latest()))))
     assert outcomes == {"succeeded": 3, "stopped": 1}
+
+
+def test_an_assessor_ends_trials_under_our_tuner(place):
+    script = place.home / "long.py"
+    script.write_text(
+        "import time\n"
+        "from nas_plugin.experiment import next_architecture, report_final, report_intermediate\n"
+        "from tests.experiment.scripts.light import SPACE, score\n"
+        "architecture = next_architecture(SPACE)\n"
+        "report_intermediate(0.5)\n"
+        "time.sleep(30)\n"
+        "report_final(score(architecture))\n"
+    )
+    assessor = {"className": "strict_assessor.StrictAssessor", "codeDirectory": str(SCRIPTS)}
+    config = place.config(script=script, trials=3, assessor=assessor)
+    ended = place.command("experiment", "create", "--config", config)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    table = rows(read_journal(journal_path(place.latest())))
+    assert [row.outcome for row in table] == ["stopped"] * 3
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_tuner_that_is_killed_is_reported_or_started_again(place, restarts):
+    arguments = ["experiment", "create", "--config", place.config(trials=20)]
+    arguments += ["--restart", str(restarts)]
+    process = place.start(*arguments)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        path = journal_path(place.latest())
+        seen = list(read_journal(path)) if path.is_file() else []
+        if sum(e["event"] == "end" for e in seen) >= 4:
+            pid = next(e["pid"] for e in seen if e["event"] == "session")
+            os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.1)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == (0 if restarts else 1), output
+    if restarts:
+        check_attribution(place.latest(), 20)
+    else:
+        assert "nas-plugin experiment resume" in output
+    assert not find_manager(place.latest())
 
 
 def test_nnis_own_tuner_searches_the_flat_space(place):

@@ -14,8 +14,9 @@ import pytest
 from nas_plugin.experiment.database import database_parameters
 from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.results import rows
+from nas_plugin.strategies import Outcome, strategies
 from tests.experiment import browser
-from tests.experiment.scripts.light import score
+from tests.experiment.scripts.light import SPACE, score
 
 pytestmark = pytest.mark.processes
 API = "/api/v1/nni"
@@ -42,6 +43,20 @@ def test_twelve_trials_run_to_done_and_every_row_is_right(light):
         assert row.metrics["default"] == pytest.approx(score(row.architecture))
         assert row.exit_code == 0 and row.seconds > 0
     assert "done: 12 succeeded" in light.printed
+
+
+def test_the_journals_questions_and_answers_give_the_same_proposals_in_process(light):
+    events = list(read_journal(journal_path(light.folder)))
+    options = next(e for e in events if e["event"] == "session")["options"]
+    strategy = strategies.get("regularized_evolution")(SPACE, seed=3, **options)
+    asked = 0
+    for event in events:
+        if event["event"] == "ask":
+            assert strategy.ask().architecture.to_json() == event["architecture"]
+            asked += 1
+        elif event["event"] == "tell":
+            strategy.tell(event["parameter"], Outcome(metrics=event["metrics"]))
+    assert asked == 12
 
 
 def test_the_portal_answers_and_says_done(light):
