@@ -61,6 +61,8 @@ def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
     for entry in keyed_blocks(root):
         entry.block.check_unbound("annotate the model")
     listed = [rules] if isinstance(rules, Rule) else list(rules)
+    if not listed or not all(isinstance(rule, Rule) for rule in listed):
+        raise ChoiceError(f"annotate takes a Rule or a list of them, got {rules!r}.")
     chosen: dict[str, Rule] = {}
     used: set[int] = set()
     for path, module in root.named_modules(remove_duplicate=False):

@@ -71,6 +71,12 @@ class ChoiceBlock(Mutable):
         return self.given_key if self._bound_key is None else self._bound_key
 
     @property
+    def label(self) -> str:
+        """What errors call the block."""
+        kind = type(self).__name__
+        return kind if self.key is None else f"{kind} '{self.key}'"
+
+    @property
     def binding(self) -> Binding | None:
         """What decides this block; None before a mutator is made."""
         return self._binding
@@ -86,16 +92,15 @@ class ChoiceBlock(Mutable):
             ChoiceError: If nothing decides the block.
         """
         if self._binding is None or self._bound_key is None:
-            name = f" '{self.given_key}'" if self.given_key else ""
             raise ChoiceError(
-                f"The {type(self).__name__}{name} ran, but nothing decides it. Make a mutator or a "
-                "trainer for the model, or fix an architecture with apply_fixed_architecture()."
+                f"The {self.label} ran, but nothing decides it. Make a mutator or a trainer for "
+                "the model, or fix an architecture with apply_fixed_architecture()."
             )
         try:
             return self._binding.decisions[self._bound_key]
         except KeyError:
             raise ChoiceError(
-                f"The {type(self).__name__} '{self._bound_key}' ran before its mutator decided. "
+                f"The {self.label} ran before its mutator decided. "
                 "Call mutator.reset() before the forward pass."
             ) from None
 
@@ -103,7 +108,7 @@ class ChoiceBlock(Mutable):
         """Raises ChoiceError if a mutator counts on the block as it is."""
         if self._binding is not None:
             raise ChoiceError(
-                f"Cannot {action} of the {type(self).__name__} '{self._bound_key}': "
+                f"Cannot {action} of the {self.label}: "
                 f"{self._binding.owner} decides it. Edit the model before making a mutator, or "
                 "call mutator.unbind(model) first."
             )

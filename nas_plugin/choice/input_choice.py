@@ -47,23 +47,31 @@ class InputChoice(ChoiceBlock):
     ) -> None:
         super().__init__(key)
         if n_candidates is None and choose_from is None:
-            raise ChoiceError(f"InputChoice '{key}' needs n_candidates or choose_from.")
+            raise ChoiceError(f"{self.label} needs n_candidates or choose_from.")
+        for name, number in (("n_candidates", n_candidates), ("n_chosen", n_chosen)):
+            if number is not None and type(number) is not int:
+                raise ChoiceError(f"{self.label}: {name} is a whole number, got {number!r}.")
         if choose_from is None:
             choose_from = [self.NO_KEY] * (n_candidates or 0)
+        if isinstance(choose_from, str) or not all(isinstance(name, str) for name in choose_from):
+            raise ChoiceError(
+                f"{self.label}: choose_from is a list of keys, or of NO_KEY where an input has "
+                f"none, got {choose_from!r}."
+            )
         if n_candidates is not None and n_candidates != len(choose_from):
             raise ChoiceError(
-                f"InputChoice '{key}': n_candidates is {n_candidates}, "
+                f"{self.label}: n_candidates is {n_candidates}, "
                 f"but choose_from has {len(choose_from)} entries."
             )
         named = [name for name in choose_from if name != self.NO_KEY]
         if not choose_from or len(set(named)) != len(named):
             raise ChoiceError(
-                f"InputChoice '{key}' chooses from {list(choose_from)}: at least one input is "
+                f"{self.label} chooses from {list(choose_from)}: at least one input is "
                 "needed, and no name may occur twice."
             )
         if n_chosen is not None and not 1 <= n_chosen <= len(choose_from):
             raise ChoiceError(
-                f"InputChoice '{key}': n_chosen must lie in [1, {len(choose_from)}] or be None "
+                f"{self.label}: n_chosen must lie in [1, {len(choose_from)}] or be None "
                 f"for any number, got {n_chosen}."
             )
         self.choose_from = list(choose_from)
@@ -102,12 +110,15 @@ class InputChoice(ChoiceBlock):
         if isinstance(inputs, Mapping):
             if set(inputs) != set(self.choose_from):
                 raise ChoiceError(
-                    f"InputChoice '{self.key}' takes the inputs {self.choose_from}, "
-                    f"got {sorted(inputs)}."
+                    f"{self.label} takes the inputs {self.choose_from}, got {sorted(inputs)}."
                 )
             return [inputs[name] for name in self.choose_from]
-        if len(inputs) != self.n_candidates:
+        # A tensor has a length too, that of the batch.
+        if not isinstance(inputs, (list, tuple)):
             raise ChoiceError(
-                f"InputChoice '{self.key}' takes {self.n_candidates} inputs, got {len(inputs)}."
+                f"{self.label} takes a list or a dict of {self.n_candidates} tensors, got a "
+                f"{type(inputs).__name__}."
             )
+        if len(inputs) != self.n_candidates:
+            raise ChoiceError(f"{self.label} takes {self.n_candidates} inputs, got {len(inputs)}.")
         return list(inputs)

@@ -47,13 +47,17 @@ class LayerChoice(ChoiceBlock):
         self.reduction = check_reduction(reduction)
         self.return_mask = return_mask
         self.names: list[str] = []
+        if not isinstance(op_candidates, (Mapping, Sequence, nn.ModuleList)):
+            raise ChoiceError(
+                f"{self.label} takes a list or a dict of modules, got {op_candidates!r}."
+            )
         if not isinstance(op_candidates, Mapping):
             op_candidates = {str(i): module for i, module in enumerate(op_candidates)}
         for name, module in op_candidates.items():
             self._add(name, module)
         if not self.names:
             raise ChoiceError(
-                f"LayerChoice '{key}' has no candidate. Give it a list or a dict of modules."
+                f"{self.label} has no candidate. Give it a list or a dict of modules."
             )
 
     @property
@@ -107,7 +111,7 @@ class LayerChoice(ChoiceBlock):
         self.check_unbound("delete a candidate")
         gone = self.names[index] if isinstance(index, slice) else [self._name(index)]
         if len(gone) == len(self.names):
-            raise ChoiceError(f"LayerChoice '{self.key}' would be left without a candidate.")
+            raise ChoiceError(f"{self.label} would be left without a candidate.")
         for name in gone:
             del self._modules[name]
             self.names.remove(name)
@@ -118,18 +122,17 @@ class LayerChoice(ChoiceBlock):
         if isinstance(index, int) and -len(self.names) <= index < len(self.names):
             return self.names[index]
         # IndexError and KeyError keep `for` loops and `in` working as on lists and dicts.
-        message = f"LayerChoice '{self.key}' has no candidate {index!r}; it has {self.names}."
+        message = f"{self.label} has no candidate {index!r}; it has {self.names}."
         raise KeyError(message) if isinstance(index, str) else IndexError(message)
 
     def _add(self, name: str, module: nn.Module) -> None:
         if not isinstance(name, str) or not name or "." in name or "/" in name:
             raise ChoiceError(
-                f"LayerChoice '{self.given_key}': a candidate's name is a string without '.' and "
-                f"'/', got {name!r}."
+                f"{self.label}: a candidate's name is a string without '.' and '/', got {name!r}."
             )
         if hasattr(self, name):
             raise ChoiceError(
-                f"LayerChoice '{self.given_key}': the candidate name '{name}' is reserved, because "
+                f"{self.label}: the candidate name '{name}' is reserved, because "
                 "torch modules have an attribute of that name. Choose another."
             )
         self.add_module(name, self._checked(module))
@@ -137,8 +140,5 @@ class LayerChoice(ChoiceBlock):
 
     def _checked(self, module: nn.Module) -> nn.Module:
         if not isinstance(module, nn.Module):
-            raise ChoiceError(
-                f"LayerChoice '{self.given_key}': every candidate is a torch module, "
-                f"got {module!r}."
-            )
+            raise ChoiceError(f"{self.label}: every candidate is a torch module, got {module!r}.")
         return module

@@ -39,12 +39,20 @@ class Repeat(ChoiceBlock):
         key: str | None = None,
     ) -> None:
         super().__init__(key)
+        if not isinstance(depth, (list, tuple)) or [type(d) for d in depth] != [int, int]:
+            raise ChoiceError(f"{self.label}: depth is a pair of whole numbers, got {depth!r}.")
         low, high = depth
         if not 0 <= low < high:
-            raise ChoiceError(f"Repeat '{key}': depth must be 0 <= low < high, got {depth}.")
+            raise ChoiceError(f"{self.label}: depth must be 0 <= low < high, got {depth}.")
         self.depths = tuple(range(low, high + 1))
         for position in range(high):
-            self.add_module(str(position), block_factory(position))
+            block = block_factory(position)
+            if not isinstance(block, nn.Module):
+                raise ChoiceError(
+                    f"{self.label}: block_factory({position}) must give a torch module, "
+                    f"got {block!r}."
+                )
+            self.add_module(str(position), block)
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -61,7 +69,7 @@ class Repeat(ChoiceBlock):
                 term = x if decision.mix is None else decision.mix[wanted[depth]] * x
                 if out is not None and out.shape != term.shape:
                     raise ChoiceError(
-                        f"Repeat '{self.key}' mixes depths of different shapes: "
+                        f"{self.label} mixes depths of different shapes: "
                         f"{tuple(out.shape)} and {tuple(term.shape)} at depth {depth}. "
                         "Its blocks must keep the shape."
                     )

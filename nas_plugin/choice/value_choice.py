@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -78,14 +79,16 @@ def ValueChoice(values: Sequence[S], *, key: str) -> S:  # noqa: N802
     Raises:
         ChoiceError: If it is reached outside `build`, or the values are unusable.
     """
-    found = tuple(values)
-    typed = {(type(value), value) for value in found}
-    if not found or len(typed) != len(found):
-        raise ChoiceError(f"ValueChoice '{key}' needs values that differ, got {list(found)}.")
-    if not all(isinstance(value, (str, int, float, bool)) for value in found):
+    if not isinstance(key, str) or not key:
+        raise ChoiceError(f"A key is a string that is not empty, got {key!r}.")
+    if not isinstance(values, (list, tuple, range)) or not all(map(_is_plain, values)):
         raise ChoiceError(
-            f"ValueChoice '{key}' takes strings, numbers and booleans, got {list(found)}."
+            f"ValueChoice '{key}' takes a list of strings, finite numbers and booleans, "
+            f"got {values!r}."
         )
+    found: tuple[S, ...] = tuple(values)
+    if not found or len({(type(value), value) for value in found}) != len(found):
+        raise ChoiceError(f"ValueChoice '{key}' needs values that differ, got {list(found)}.")
     recorder = _recorder.get()
     if recorder is None:
         raise ChoiceError(
@@ -94,3 +97,8 @@ def ValueChoice(values: Sequence[S], *, key: str) -> S:  # noqa: N802
             "get_and_apply_next_architecture(Net)."
         )
     return recorder.answer(key, found)
+
+
+def _is_plain(value: object) -> bool:
+    """Says whether JSON can hold a value and give back its equal."""
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))

@@ -28,6 +28,8 @@ def search_space(model: ModelOrFactory) -> SearchSpace:
         ChoiceError: If keys contradict each other.
     """
     if not isinstance(model, nn.Module):
+        if not callable(model):
+            raise SpaceError(f"Expected a torch module or a factory of one, got {model!r}.")
         model = build_supernet(model)
     blocks = keyed_blocks(model)
     values = value_choices(model)

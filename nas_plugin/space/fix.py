@@ -33,6 +33,11 @@ def read_architecture(source: ArchitectureSource) -> Mapping[str, Any]:
     """
     if isinstance(source, Mapping):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ArchitectureError(
+            "An architecture is a mapping from keys to choices, or the path of a file, "
+            f"got {source!r}."
+        )
     data = read_json(Path(source))
     if not isinstance(data, Mapping):
         raise ArchitectureError(
@@ -68,8 +73,9 @@ def apply_fixed_architecture(
     space = search_space(root)
     if not keep_weights:
         _check_resets(root)
+    spelled = read_architecture(architecture)
     try:
-        chosen = space.architecture(read_architecture(architecture))
+        chosen = space.architecture(spelled)
     except ArchitectureError as error:
         if isinstance(architecture, Mapping):
             raise

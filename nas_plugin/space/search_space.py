@@ -85,6 +85,10 @@ class SearchSpace(Mapping[str, Choice]):
         Raises:
             ArchitectureError: If a key is unknown or missing, or a value is not allowed.
         """
+        if not isinstance(spelled, Mapping) or not all(isinstance(key, str) for key in spelled):
+            raise ArchitectureError(
+                f"An architecture maps keys, which are strings, to choices; got {spelled!r}."
+            )
         spelled = self._from_counter_keys(spelled)
         for key in spelled:
             if key not in self._choices:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -126,6 +128,12 @@ def test_a_model_with_choices_can_be_annotated_unless_it_is_decided() -> None:
     mutator.unbind(model)
     assert annotate(model, rule) == ["1"]
     assert list(search_space(model)) == ["0", "1"]
+
+
+@pytest.mark.parametrize("rules", [[], "0", [None]])
+def test_rules_that_are_none_are_refused(rules: Any) -> None:
+    with pytest.raises(ChoiceError, match="takes a Rule or a list of them"):
+        annotate(make(), rules)
 
 
 def test_a_key_that_is_taken_leaves_the_model_as_it_was() -> None:

@@ -113,6 +113,9 @@ def test_lists_are_named_by_their_numbers() -> None:
         (lambda: LayerChoice({"forward": Scale(1.0)}), "reserved"),
         (lambda: LayerChoice({"a.b": Scale(1.0)}), r"without '\.'"),
         (lambda: LayerChoice([1]), "every candidate is a torch module"),  # type: ignore
+        (lambda: LayerChoice({1: Scale(1.0)}), "a candidate's name is a string"),  # type: ignore
+        (lambda: LayerChoice(Scale(1.0)), "takes a list or a dict of modules"),  # type: ignore
+        (lambda: LayerChoice([Scale(1.0)], key=3), "A key is a string"),  # type: ignore
         (lambda: LayerChoice([Scale(1.0)], reduction="max"), "reduction must be one of"),
         (lambda: LayerChoice([Scale(1.0)], key=""), "A key is a string"),
     ],

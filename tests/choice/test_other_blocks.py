@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,9 @@ def test_input_choice_takes_dicts_by_name() -> None:
         choice({"a": A})
     with pytest.raises(ChoiceError, match="takes 2 inputs, got 3"):
         choice([A, B, C])
+    # A tensor has a length too.
+    with pytest.raises(ChoiceError, match="a list or a dict of 2 tensors, got a Tensor"):
+        choice(A)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,10 @@ def test_input_choice_takes_dicts_by_name() -> None:
         ({"n_candidates": 2, "n_chosen": 0}, r"n_chosen must lie in \[1, 2\]"),
         ({"n_candidates": 3, "choose_from": ["a", "b"]}, "choose_from has 2 entries"),
         ({"choose_from": ["a", "a"]}, "no name may occur twice"),
+        ({"choose_from": "ab"}, "choose_from is a list of keys"),
+        ({"choose_from": [1, 2]}, "choose_from is a list of keys"),
+        ({"n_candidates": "3"}, "n_candidates is a whole number"),
+        ({"n_candidates": 3, "n_chosen": 1.5}, "n_chosen is a whole number"),
     ],
 )
 def test_wrong_input_choices_are_refused(options: dict[str, object], message: str) -> None:
@@ -87,6 +96,17 @@ def test_repeat_runs_the_first_blocks_or_mixes_depths() -> None:
     assert torch.allclose(mixed, A + 0.2 * 1 + 0.3 * 2 + 0.4 * 3)
     with pytest.raises(ChoiceError, match="0 <= low < high"):
         Repeat(lambda _: Plus(), (3, 3))
+
+
+@pytest.mark.parametrize("depth", [3, (1, 2, 3), (1.0, 3), (-1, 2)])
+def test_wrong_depths_are_refused(depth: Any) -> None:
+    with pytest.raises(ChoiceError, match="Repeat 'd': depth"):
+        Repeat(lambda _: Plus(), depth, key="d")
+
+
+def test_a_repeat_of_something_else_than_modules_is_refused() -> None:
+    with pytest.raises(ChoiceError, match=r"block_factory\(0\) must give a torch module"):
+        Repeat(lambda _: None, (1, 2))  # type: ignore[arg-type, return-value]
 
 
 def test_repeat_builds_its_blocks_by_position() -> None:
@@ -192,6 +212,12 @@ def test_wrong_values_are_named() -> None:
         build(lambda: nn.Linear(ValueChoice([], key="k"), 1))
     with pytest.raises(ChoiceError, match="share the key 'k'"):
         build(lambda: nn.Linear(ValueChoice([1], key="k"), ValueChoice([2], key="k")))
+
+
+@pytest.mark.parametrize("values", [5, "ab", [[1]], [float("nan")], [None]])
+def test_values_that_json_cannot_hold_are_refused(values: Any) -> None:
+    with pytest.raises(ChoiceError, match="a list of strings, finite numbers and booleans"):
+        build(lambda: nn.Linear(ValueChoice(values, key="k"), 1))
 
 
 def test_one_shot_mutators_refuse_values_by_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -139,13 +140,24 @@ def test_a_key_of_a_value_and_of_a_block_is_refused() -> None:
 def test_a_factory_that_makes_no_model_is_refused() -> None:
     with pytest.raises(SpaceError, match="must return a torch module"):
         search_space(lambda: torch.ones(1))  # type: ignore[arg-type, return-value]
+    with pytest.raises(SpaceError, match="module or a factory of one, got 3"):
+        search_space(3)  # type: ignore[arg-type]
 
 
 def test_a_wrong_spelling_leaves_the_model_as_it_was() -> None:
     model = nested()
     before = picture(model)
-    for wrong in ({}, {"k": "2"}, {"0": "flat", "k": "0", "z": 1}, {"0": "deep", "k": "0"}):
-        with pytest.raises(ArchitectureError):
-            apply_fixed_architecture(model, wrong)
+    wrong: list[tuple[Any, str]] = [
+        ({}, "lacks the key"),
+        ({"0": "flat", "k": "2"}, "'k' cannot be '2'"),
+        ({"0": "flat", "k": "0", "z": 1}, "'z', which the search space does not know"),
+        ({"0": "deep", "k": "0"}, "lacks the key '0/deep/0'"),
+        ({"0": "flat", 1: "0"}, "maps keys, which are strings"),
+        (["flat"], "a mapping from keys to choices, or the path of a file"),
+        (None, "a mapping from keys to choices, or the path of a file"),
+    ]
+    for spelled, message in wrong:
+        with pytest.raises(ArchitectureError, match=message):
+            apply_fixed_architecture(model, spelled)
 
     assert picture(model) == before
