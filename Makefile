@@ -7,7 +7,7 @@ OUT ?= runs/digits
 STAMP := $(VENV)/.installed
 
 SEARCH_ARGS ?= --data digits --channels 8 --layers 3 --nodes 3 --epochs 8 --learning-rate 0.1 \
-	--arch-learning-rate 3e-3
+	--arch-learning-rate 1e-2
 RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 14 --batch-size 64 \
 	--learning-rate 0.1 --drop-path-prob 0 --aux-weight 0
 

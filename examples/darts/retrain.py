@@ -76,7 +76,8 @@ def retrain(args: argparse.Namespace) -> None:
     published = Path(args.arc_checkpoint).suffix == ""
     source = architecture_file(args.arc_checkpoint) if published else args.arc_checkpoint
     model = apply_fixed_architecture(supernet, source)
-    params = count_params(model)
+    # The auxiliary head only helps to train, so papers do not count it.
+    params = count_params(model) - (count_params(model.auxiliary) if model.auxiliary else 0)
     flops = count_flops(model, torch.zeros(1, *image.shape))
     optimizer = torch.optim.SGD(
         model.parameters(), lr=args.learning_rate, momentum=0.9, weight_decay=3e-4
