@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -11,11 +12,16 @@ import numpy as np
 
 from nas_plugin.errors import OptionError
 from nas_plugin.space.architecture import Architecture
-from nas_plugin.space.neighbours import mutate
+from nas_plugin.space.neighbours import mutate, neighbours
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._encoding import Encode, Vector, make_encoding
-from nas_plugin.strategies.proposal import Trial, by_value
+from nas_plugin.strategies.proposal import by_value
 from nas_plugin.strategies.strategy import Strategy
+
+Rate = Callable[[Vector], Vector]
+
+#: Candidates whose neighbours are looked at in each round of climbing.
+_CLIMBERS = 3
 
 
 class PredictorStrategy(Strategy):
@@ -31,6 +37,7 @@ class PredictorStrategy(Strategy):
         batch: Proposals from one fit.
         pool: Architectures that are predicted at a time.
         parents: How many of the best results are varied.
+        climb: How often the neighbours of the best candidates join the pool.
         encoding: ``one_hot``, ``path``, ``one_hot+path``, or a function from an architecture to a
             vector.
         **options: See `Strategy`.
@@ -42,47 +49,46 @@ class PredictorStrategy(Strategy):
         *,
         startup: int = 10,
         batch: int = 1,
-        pool: int = 200,
+        pool: int = 100,
         parents: int = 5,
+        climb: int = 2,
         encoding: str | Encode = "one_hot",
         **options: Any,
     ) -> None:
         super().__init__(space, **options)
-        if startup < 2 or batch < 1 or pool < batch or parents < 1:
+        if startup < 2 or batch < 1 or pool < batch or parents < 1 or climb < 0:
             raise OptionError(
-                f"{self.name} needs startup >= 2, batch >= 1, pool >= batch and parents >= 1, got "
-                f"{startup}, {batch}, {pool} and {parents}."
+                f"{self.name} needs startup >= 2, batch >= 1, pool >= batch, parents >= 1 and "
+                f"climb >= 0, got {startup}, {batch}, {pool}, {parents} and {climb}."
             )
-        self.startup, self.batch, self.pool, self.parents = startup, batch, pool, parents
+        self.startup, self.batch, self.pool = startup, batch, pool
+        self.parents, self.climb = parents, climb
         self._encode = make_encoding(encoding, space)
         self._vectors: dict[Architecture, Vector] = {}
         self._queue: list[Architecture] = []
 
     @abstractmethod
-    def rate(self, known: Vector, targets: Vector, pool: Vector) -> Vector:
-        """Returns how promising each of a pool is.
+    def fit(self, known: Vector, targets: Vector) -> Rate:
+        """Learns from results and returns a function that rates candidates.
 
         Args:
             known: Encoded results, (N, D).
             targets: Their standardised values, (N,); more is better.
-            pool: Encoded candidates, (M, D).
 
         Returns:
-            One number a candidate, (M,).
+            From encoded candidates (M, D) to how promising each is, (M,).
         """
 
     def suggest(self) -> Architecture:
         if len(self.results) < self.startup:
             return self.space.sample(self.rng)
         if not self._queue:
-            pool = self._draw_pool()
-            if not pool:
-                return self.space.sample(self.rng)
             values = np.array([by_value(trial) for trial in self.results])
             known = self._encoded([trial.architecture for trial in self.results])
-            rated = self.rate(known, normal_scores(values), self._encoded(pool))
-            order = np.argsort(-rated, kind="stable")[: self.batch]
-            self._queue = [pool[i] for i in reversed(order)]
+            rated = self._rated_pool(self.fit(known, normal_scores(values)))
+            if not rated:
+                return self.space.sample(self.rng)
+            self._queue = heapq.nlargest(self.batch, rated, key=rated.__getitem__)[::-1]
         return self._queue.pop()
 
     def numpy_rng(self) -> np.random.Generator:
@@ -95,21 +101,39 @@ class PredictorStrategy(Strategy):
     def restore(self, state: Mapping[str, Any]) -> None:
         self._queue = [self.space.architecture(spelled) for spelled in state["queue"]]
 
-    def _draw_pool(self) -> list[Architecture]:
-        """Draws legal architectures that were not proposed, each once."""
-        best: list[Trial] = sorted(self.results, key=by_value, reverse=True)[: self.parents]
-        pool: dict[Architecture, None] = {}
+    def _rated_pool(self, rate: Rate) -> dict[Architecture, float]:
+        """Draws candidates, climbs from the best of them, and returns all with their ratings."""
+        rated: dict[Architecture, float] = {}
+
+        def add(candidates: Iterable[Architecture]) -> None:
+            new = [a for a in dict.fromkeys(candidates) if a not in rated and self._may(a)]
+            if new:
+                rated.update(zip(new, rate(self._encoded(new)).tolist(), strict=True))
+
+        add(self._draws())
+        climbed: set[Architecture] = set()
+        for _ in range(self.climb):
+            best = heapq.nlargest(_CLIMBERS, rated, key=rated.__getitem__)
+            starts = [a for a in best if a not in climbed]
+            climbed.update(starts)
+            add(n for a in starts for n in neighbours(self.space, a, self.rng))
+        return rated
+
+    def _may(self, architecture: Architecture) -> bool:
+        return not self.is_barred(architecture) and self.allows(architecture)
+
+    def _draws(self) -> Iterator[Architecture]:
+        """Draws uniformly and around the best results, in turn."""
+        best = heapq.nlargest(self.parents, self.results, key=by_value)
         for i in range(self.pool):
             if i % 2:
-                architecture = self.space.sample(self.rng)
-            else:
-                architecture = best[self.rng.randrange(len(best))].architecture
-                architecture = mutate(self.space, architecture, self.rng)
-                while self.rng.random() < 0.5:
-                    architecture = mutate(self.space, architecture, self.rng)
-            if not self.is_barred(architecture) and self.allows(architecture):
-                pool[architecture] = None
-        return list(pool)
+                yield self.space.sample(self.rng)
+                continue
+            parent = best[self.rng.randrange(len(best))].architecture
+            child = mutate(self.space, parent, self.rng)
+            while self.rng.random() < 0.5:
+                child = mutate(self.space, child, self.rng)
+            yield child
 
     def _encoded(self, architectures: list[Architecture]) -> Vector:
         for architecture in architectures:

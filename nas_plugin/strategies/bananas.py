@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from nas_plugin.errors import OptionError
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._encoding import Vector
 from nas_plugin.strategies._ensemble import Ensemble
-from nas_plugin.strategies._predictor import PredictorStrategy
+from nas_plugin.strategies._predictor import PredictorStrategy, Rate
 
 
 class Bananas(PredictorStrategy, name="bananas"):
@@ -45,11 +43,15 @@ class Bananas(PredictorStrategy, name="bananas"):
             raise OptionError(f"bananas needs members >= 2 and steps >= 1, got {members}, {steps}.")
         self.members, self.steps = members, steps
 
-    def rate(self, known: Vector, targets: Vector, pool: Vector) -> Vector:
+    def fit(self, known: Vector, targets: Vector) -> Rate:
         rng = self.numpy_rng()
         ensemble = Ensemble(known.shape[1], members=self.members, rng=rng)
         ensemble.fit(known, targets, steps=self.steps)
-        predicted = ensemble.predict(pool)
-        spread = predicted.std(0) * rng.standard_normal(len(pool))
-        rated: Vector = predicted.mean(0) + spread
-        return np.asarray(rated)
+
+        def rate(candidates: Vector) -> Vector:
+            predicted = ensemble.predict(candidates)
+            noise = rng.standard_normal(len(candidates))
+            rated: Vector = predicted.mean(0) + predicted.std(0) * noise
+            return rated
+
+        return rate

@@ -9,7 +9,7 @@ import numpy as np
 from nas_plugin.errors import OptionError
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._encoding import Vector
-from nas_plugin.strategies._predictor import PredictorStrategy
+from nas_plugin.strategies._predictor import PredictorStrategy, Rate
 
 #: Length scales and noises that are tried, in units of the mean squared distance and of the
 #: deviation of the targets; the likeliest pair is used.
@@ -40,19 +40,24 @@ class GaussianProcess(PredictorStrategy, name="gaussian_process"):
             raise OptionError(f"optimism must be at least 0, got {optimism}.")
         self.optimism = optimism
 
-    def rate(self, known: Vector, targets: Vector, pool: Vector) -> Vector:
+    def fit(self, known: Vector, targets: Vector) -> Rate:
         deviation = float(targets.std()) or 1.0
         y = targets / deviation
         distances = squared_distances(known, known)
         scale = float(distances.mean()) or 1.0
         length, noise = likeliest(distances / scale, y)
         covariance = np.exp(-distances / (scale * length)) + noise * np.eye(len(y))
-        cross = np.exp(-squared_distances(pool, known) / (scale * length))
         inverse = np.linalg.inv(covariance)
-        mean = cross @ (inverse @ y)
-        variance = np.maximum(1.0 - ((cross @ inverse) * cross).sum(1), 1e-12)
-        rated: Vector = mean + self.optimism * np.sqrt(variance)
-        return rated
+        weights = inverse @ y
+
+        def rate(candidates: Vector) -> Vector:
+            cross = np.exp(-squared_distances(candidates, known) / (scale * length))
+            mean = cross @ weights
+            sd = np.sqrt(np.maximum(1.0 - ((cross @ inverse) * cross).sum(1), 1e-12))
+            rated: Vector = mean + self.optimism * sd
+            return rated
+
+        return rate
 
 
 def squared_distances(a: Vector, b: Vector) -> Vector:

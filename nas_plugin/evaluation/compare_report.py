@@ -1,0 +1,122 @@
+"""The tables and curves of a comparison."""
+
+from __future__ import annotations
+
+import statistics
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas_plugin.benchmarks.locate import open_benchmark
+from nas_plugin.evaluation.compare import WARM_POOL, WARM_STARTS, Protocol
+
+Record = Mapping[str, Any]
+Curve = tuple[list[float], list[float], list[float], list[float]]
+
+_POINTS = 200
+
+
+def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
+    """States the release and the protocol."""
+    table = open_benchmark(protocol.benchmark)
+    budget = protocol.budget
+    limits = [
+        f"{budget.simulated_seconds:,.0f} simulated seconds (training and a validation after every "
+        "epoch; the evaluation that would exceed them is discarded)"
+        if budget.simulated_seconds is not None
+        else "",
+        f"{budget.trials:,} evaluations" if budget.trials is not None else "",
+        f"{budget.seconds:,.0f} seconds of the clock" if budget.seconds is not None else "",
+    ]
+    of = f" of {protocol.dataset}" if protocol.dataset else ""
+    after = f" after {protocol.epochs} epochs" if protocol.epochs else ""
+    reported = table.columns()
+    longest = max((c.epochs or 0 for c in reported if c.split == "test"), default=0)
+    return [
+        f"Release: {table.name} ({table.release}).",
+        f"Signal: validation accuracy{of}{after}. Budget: {' and '.join(filter(None, limits))}.",
+        f"Seeds {seeds[0]} to {seeds[-1]}. Reported: the best by the signal"
+        + (f", trained for {longest} epochs" if longest else "")
+        + "; mean ± standard deviation over the seeds, accuracy in percent.",
+        f"A warm start is the best {WARM_STARTS} of {WARM_POOL:,} random architectures by a "
+        "zero-cost score of the table.",
+    ]
+
+
+def table_lines(protocol: Protocol, records: Sequence[Record]) -> list[str]:
+    """Returns the results as a table in Markdown; zero-cost rows are kept apart."""
+    datasets = list(records[0]["report"])
+    columns = [f"{dataset} {split}" for dataset in datasets for split in ("valid", "test")]
+    head = ["strategy", "evaluations", "signal", *columns]
+    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    labels = list(dict.fromkeys(record["strategy"] for record in records))
+    by_label = {x: [r for r in records if r["strategy"] == x] for x in labels}
+    plain = [x for x in labels if not by_label[x][0]["zero_cost"]]
+    scored = [x for x in labels if by_label[x][0]["zero_cost"]]
+    for label in plain + scored:
+        if scored and label == scored[0]:
+            lines.append(_row(["*with zero-cost scores*", *[""] * (len(head) - 1)]))
+        own = by_label[label]
+        cells = [
+            _spread([r["report"][dataset][split] for r in own])
+            for dataset in datasets
+            for split in ("valid", "test")
+        ]
+        evaluations = f"{statistics.fmean(r['evaluations'] for r in own):.1f}"
+        signal = _spread([r["signal"] for r in own])
+        lines.append(_row([f"`{label}`", evaluations, signal, *cells]))
+    optima = [
+        f"{table_optimum(protocol, dataset, split):.2f}"
+        for dataset in datasets
+        for split in ("valid", "test")
+    ]
+    lines.append(_row(["*best of the table*", "", "", *optima]))
+    return lines
+
+
+def table_optimum(protocol: Protocol, dataset: str | None, split: str) -> float:
+    """Returns the best value of the table at its longest schedule."""
+    known = None if dataset == "all" else dataset
+    return open_benchmark(protocol.benchmark).optimum(dataset=known, split=split)[1]
+
+
+def curves(protocol: Protocol, records: Sequence[Record]) -> dict[str, Curve]:
+    """Returns the test regret of the incumbent over the cost, for `plot_regret`.
+
+    The band is the middle half of the seeds. A curve begins where every seed has an incumbent.
+    """
+    optimum = table_optimum(protocol, protocol.dataset, "test")
+    end = max(_spent(record) for record in records)
+    found: dict[str, Curve] = {}
+    for label in dict.fromkeys(record["strategy"] for record in records):
+        paths = [record["path"] for record in records if record["strategy"] == label]
+        start = max(path[0][0] for path in paths)
+        ratio = max(end / start, 1.0)
+        times = [start * ratio ** (i / (_POINTS - 1)) for i in range(_POINTS)]
+        mean, low, high = [], [], []
+        for moment in times:
+            regrets = sorted(optimum - _at(path, moment) for path in paths)
+            mean.append(statistics.fmean(regrets))
+            low.append(regrets[len(regrets) // 4])
+            high.append(regrets[(3 * len(regrets)) // 4])
+        found[label] = (times, mean, low, high)
+    return found
+
+
+def _at(path: Sequence[Sequence[float]], moment: float) -> float:
+    """Returns the value of the last step not later than `moment`."""
+    place = bisect_right([step[0] for step in path], moment * (1 + 1e-12))
+    return path[max(place - 1, 0)][1]
+
+
+def _spent(record: Record) -> float:
+    seconds = record["simulated_seconds"]
+    return float(record["evaluations"] if seconds is None else seconds)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.2f} ± {statistics.pstdev(values):.2f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
