@@ -27,7 +27,7 @@ def main() -> None:
     os.environ.update(guard_environment())
 
     from nni.experiment import Experiment
-    from nni.experiment.config import AlgorithmConfig
+    from nni.experiment.config import CustomAlgorithmConfig
 
     experiment = Experiment("local")
     experiment.config.experiment_name = "digits, from Python"
@@ -36,7 +36,7 @@ def main() -> None:
     experiment.config.trial_code_directory = HERE
     experiment.config.trial_concurrency = args.concurrency
     experiment.config.max_trial_number = args.trials
-    experiment.config.tuner = AlgorithmConfig(
+    experiment.config.tuner = CustomAlgorithmConfig(
         class_name="nas_plugin.experiment.NasTuner",
         code_directory=HERE,
         class_args={"strategy": "regularized_evolution", "seed": 0, "population": 8},

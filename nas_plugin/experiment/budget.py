@@ -47,10 +47,10 @@ class Budget:
         """
         number = self._manager_number()
         self._take(number)
-        if self.wanted is None:
+        if self.wanted is None and not done:
             return
         submitted = self._api.submitted()
-        target = submitted if done else max(self.wanted, asked, submitted, sent) + 1
+        target = submitted if done else max(self.wanted or 0, asked, submitted, sent) + 1
         if target != number and target > 0:
             self._journal.append("budget", wanted=self.wanted, manager=target)
             self._ours = [*self._ours[-1:], target]

@@ -227,6 +227,17 @@ def test_a_tuner_that_is_killed_is_reported_or_started_again(place, restarts):
     assert not find_manager(place.latest())
 
 
+def test_the_registered_name_works(place):
+    registry = str(place.home / "registry")
+    registered = place.command("experiment", "register", NNI_CONFIG_DIR=registry)
+    assert registered.returncode == 0, registered.stderr
+    tuner = {"name": "NasPlugin", "classArgs": {"strategy": "random", "seed": 1}}
+    config = place.config(tuner=tuner, trials=3)
+    ended = place.command("experiment", "create", "--config", config, NNI_CONFIG_DIR=registry)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    check_attribution(place.latest(), 3)
+
+
 def test_nnis_own_tuner_searches_the_flat_space(place):
     tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 1}}
     ended = place.command("experiment", "create", "--config", place.config(tuner=tuner))
