@@ -15,7 +15,7 @@ Constraint = Callable[[Architecture], bool]
 #: Draws of the strategy's own way, then of the whole space, before the space is enumerated.
 OWN_DRAWS, UNIFORM_DRAWS = 50, 500
 #: Spaces of at most this size are enumerated.
-ENUMERABLE = 200_000
+ENUMERABLE = 50_000
 
 
 class LegalDraws:

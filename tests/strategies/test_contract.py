@@ -1,0 +1,65 @@
+"""The strategy contract notices what it is there to notice."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from nas_plugin.contracts import strategy as contract
+from nas_plugin.space import Architecture
+from nas_plugin.strategies import RandomSearch, Strategy, strategies
+
+
+class GlobalRandom(RandomSearch):
+    def suggest(self) -> Architecture:
+        return self.space.sample(random.Random())
+
+
+class ForgetsItsPlace(RandomSearch):
+    """Draws from a generator that it does not save."""
+
+    def __init__(self, space, **options):
+        super().__init__(space, **options)
+        self.own = random.Random(5)
+
+    def suggest(self) -> Architecture:
+        return self.space.sample(self.own)
+
+
+class IgnoresTheBase(RandomSearch):
+    """Goes round the base's legality by proposing in its own way."""
+
+    def _next(self) -> Architecture:
+        return self.space.sample(self.rng)
+
+
+@pytest.fixture
+def check(monkeypatch):
+    def call(cls: type[Strategy], name: str) -> None:
+        strategies.names()
+        monkeypatch.setitem(strategies._members, "broken", cls)
+        {c.__name__: c for c in contract.STRATEGY_CHECKS}[name]("broken")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (GlobalRandom, "proposes_the_same_from_the_same_seed"),
+        (ForgetsItsPlace, "goes_on_from_a_saved_state"),
+        (IgnoresTheBase, "proposes_only_what_is_legal"),
+        (IgnoresTheBase, "repeats_nothing_and_ends"),
+        (IgnoresTheBase, "ends_where_the_constraint_allows_nothing"),
+        (IgnoresTheBase, "takes_several_open_proposals_in_any_order"),
+        (IgnoresTheBase, "begins_with_its_warm_starts"),
+    ],
+)
+def test_a_broken_strategy_fails_the_check(check, cls, name):
+    with pytest.raises(AssertionError):
+        check(cls, name)
+
+
+def test_the_check_of_all_checks_accepts_random_search():
+    contract.check_strategy("random")
