@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nas_plugin.choice.decision import Decision
 from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.choice import Value
 from nas_plugin.space.search_space import SearchSpace
 
 
@@ -16,3 +19,13 @@ def decisions_of(space: SearchSpace, architecture: Architecture) -> dict[str, De
         active = tuple(sorted(choice.candidates.index(entry) for entry in chosen))
         decisions[key] = Decision(None, active)
     return decisions
+
+
+def architecture_of(space: SearchSpace, decisions: Mapping[str, Decision]) -> Architecture:
+    """Returns the architecture of plain selections, as `decisions_of` makes them."""
+    chosen: dict[str, Value] = {}
+    for choice in space.order:
+        if choice.is_active(chosen):
+            names = tuple(choice.candidates[i] for i in decisions[choice.key].active)
+            chosen[choice.key] = names if choice.kind == "input" else names[0]
+    return Architecture(chosen)

@@ -7,9 +7,12 @@ from nas_plugin.trainers.callbacks import (
     LRSchedulerCallback,
     ModelCheckpoint,
 )
+from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
 from nas_plugin.trainers.metrics import accuracy
+from nas_plugin.trainers.proxyless import ProxylessNasTrainer
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
+from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer, SPOSSupernetTrainer
 from nas_plugin.trainers.trainer import Trainer
 
 __all__ = [
@@ -17,10 +20,16 @@ __all__ = [
     "BilevelTrainer",
     "Callback",
     "DartsTrainer",
+    "EnasTrainer",
     "LRSchedulerCallback",
     "ModelCheckpoint",
+    "ProxylessNasTrainer",
+    "RandomNasTrainer",
     "RetrainTrainer",
+    "SPOSSupernetTrainer",
     "SearchTrainer",
+    "SinglePathTrainer",
     "Trainer",
     "accuracy",
+    "reward_accuracy",
 ]

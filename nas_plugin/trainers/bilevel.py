@@ -103,7 +103,8 @@ class BilevelTrainer(SearchTrainer):
         _check_separate(self.arch_optimizer, self.weights)
         self.arch_start_epoch = arch_start_epoch
         self.unrolled, self.hessian = unrolled, hessian
-        self.train_loader, self.arch_loader = self.halves(dataset_train, split)
+        weights, logits = self.split(dataset_train, split)
+        self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits)
         if self.steps_per_epoch == 0:
             raise OptionError(
                 "The training set is too small: each half must hold a batch. "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.data import Loader, split_indices
+from nas_plugin.data import split_indices
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
@@ -20,6 +20,8 @@ from nas_plugin.trainers.trainer import Trainer, Values
 
 MutatorLike = str | Mutator | type[Mutator] | Callable[[nn.Module], Mutator]
 Batch = tuple[Any, Any]
+#: A data set and which of its samples; None is all.
+Part = tuple[Any, Tensor | None]
 
 
 class SearchTrainer(Trainer):
@@ -76,12 +78,12 @@ class SearchTrainer(Trainer):
         self.mutator.load_state_dict(state["mutator"])
         super().load_state_dict(state)
 
-    def halves(self, dataset: Any, split: float) -> tuple[Loader, Loader]:
-        """Returns loaders of the weights' and the architecture's part of a training set.
+    def split(self, dataset: Any, share: float) -> tuple[Part, Part]:
+        """Returns the weights' and the architecture's part of a training set.
 
         Args:
             dataset: Split by the seed, or a pair (for weights, for the architecture).
-            split: The weights' part.
+            share: The weights' part.
 
         Raises:
             OptionError: If it is neither.
@@ -89,12 +91,12 @@ class SearchTrainer(Trainer):
         if isinstance(dataset, (tuple, list)):
             if len(dataset) != 2:
                 raise OptionError(
-                    "dataset_train is one data set to split, or the pair (for weights, for logits);"
-                    f" got {len(dataset)} entries."
+                    "dataset_train is one data set to split, or the pair (for weights, for the "
+                    f"architecture); got {len(dataset)} entries."
                 )
-            return self.loader(dataset[0]), self.loader(dataset[1])
-        first, second = split_indices(len(dataset), (split, 1 - split), seed=self.seed)
-        return self.loader(dataset, first), self.loader(dataset, second)
+            return (dataset[0], None), (dataset[1], None)
+        first, second = split_indices(len(dataset), (share, 1 - share), seed=self.seed)
+        return (dataset, first), (dataset, second)
 
     # Gradients.
 

@@ -1,0 +1,214 @@
+"""ENAS: weights on sampled paths, then the controller by REINFORCE, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from nas_plugin.errors import OptionError
+from nas_plugin.mutators import EnasMutator
+from nas_plugin.operations.batch_norm import batch_statistics
+from nas_plugin.trainers._cycle import cycled
+from nas_plugin.trainers.metrics import accuracy
+from nas_plugin.trainers.search_trainer import Batch, MutatorLike
+from nas_plugin.trainers.single_path import SinglePathTrainer
+from nas_plugin.trainers.trainer import Values
+
+Reward = Callable[[Any, Any], Tensor | float]
+
+
+def reward_accuracy(output: Tensor, target: Tensor) -> Tensor | float:
+    """Returns the fraction of a batch that is classified rightly."""
+    return accuracy(output, target)["accuracy"]
+
+
+class EnasTrainer(SinglePathTrainer):
+    """Each epoch steps the weights on sampled paths, then the controller on held-out batches.
+
+    A controller step samples `mutator_steps_aggregate` architectures, each rewarded on a batch of
+    its own, and descends the mean of ``-log p(a) (R - b) + skip_weight * skip penalty``, where
+    ``R = reward + entropy_weight * entropy`` and the baseline ``b <- decay b + (1 - decay) R`` is
+    moved before it is subtracted, as the authors do. Rewards are measured in evaluation mode with
+    the batch's own batch-norm statistics.
+
+    Args:
+        model: The supernet.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        reward_function: ``(output, target) -> number``; larger is better.
+        optimizer: Of the weights.
+        num_epochs: Epochs in all.
+        dataset_train: Split 90 to 10 into what trains the weights and what rewards; or a pair.
+        dataset_valid: The held-out set that neither sees.
+        mutator: An `EnasMutator`, or how to make one.
+        entropy_weight: Of the entropy in the reward.
+        skip_weight: Of the skip penalty.
+        baseline_decay: Of the moving average of rewards.
+        child_steps: Weight steps an epoch; None passes once over the weights' part.
+        mutator_lr: Of the controller's Adam, betas (0, 0.999), eps 1e-3; the authors' macro search.
+        mutator_steps: Controller steps an epoch.
+        mutator_steps_aggregate: Architectures a controller step.
+        aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
+            ``(output, auxiliary output)`` while it trains.
+        split: The weights' part.
+        samples: Architectures of which `export` returns the best by validation.
+        **kwargs: As `SinglePathTrainer` takes them.
+
+    Attributes:
+        baseline: The moving average of rewards.
+
+    Raises:
+        OptionError: If an argument is not allowed.
+
+    References:
+        Pham et al. 2018, https://arxiv.org/abs/1802.03268
+    """
+
+    mutator: EnasMutator
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        metrics: Any,
+        reward_function: Reward,
+        optimizer: Optimizer,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
+        mutator: MutatorLike | None = None,
+        entropy_weight: float = 1e-4,
+        skip_weight: float = 0.8,
+        baseline_decay: float = 0.99,
+        child_steps: int | None = None,
+        mutator_lr: float = 1e-3,
+        mutator_steps: int = 50,
+        mutator_steps_aggregate: int = 20,
+        aux_weight: float = 0.4,
+        split: float = 0.9,
+        samples: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator or "enas", split=split, samples=samples, **kwargs,
+        )  # fmt: skip
+        if not isinstance(self.mutator, EnasMutator):
+            raise OptionError(
+                f"EnasTrainer trains a controller; {type(self.mutator).__name__} has none. "
+                "Give an EnasMutator."
+            )
+        if not 0 <= baseline_decay < 1 or min(entropy_weight, skip_weight, aux_weight) < 0:
+            raise OptionError(
+                "baseline_decay must lie in [0, 1) and the factors must not be negative, got "
+                f"{baseline_decay}, {entropy_weight}, {skip_weight}, {aux_weight}."
+            )
+        if min(mutator_steps, mutator_steps_aggregate) < 1 or (child_steps or 1) < 1:
+            raise OptionError(
+                "child_steps, mutator_steps and mutator_steps_aggregate must be positive, got "
+                f"{child_steps}, {mutator_steps}, {mutator_steps_aggregate}."
+            )
+        self.reward_function = reward_function
+        self.entropy_weight, self.skip_weight = entropy_weight, skip_weight
+        self.baseline_decay, self.aux_weight = baseline_decay, aux_weight
+        self.child_steps = child_steps or len(self.train_loader)
+        self.mutator_steps, self.aggregate = mutator_steps, mutator_steps_aggregate
+        self.mutator_optimizer = Adam(self.alphas, lr=mutator_lr, betas=(0.0, 0.999), eps=1e-3)
+        self.baseline = 0.0
+        _, rewarding = self.split(dataset_train, split)
+        self.reward_loader = self.held_out(rewarding, shuffle=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.child_steps + self.mutator_steps
+
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[str, Any]]:
+        weights = cycled(self.train_loader, epoch * self.child_steps + min(start, self.child_steps))
+        for _ in range(start, self.child_steps):
+            yield "child", next(weights)
+        done = max(0, start - self.child_steps)
+        rewards = cycled(self.reward_loader, (epoch * self.mutator_steps + done) * self.aggregate)
+        for _ in range(done, self.mutator_steps):
+            yield "controller", [next(rewards) for _ in range(self.aggregate)]
+
+    def train_step(self, batch: tuple[str, Any]) -> Values:
+        kind, given = batch
+        return self.weight_step(given) if kind == "child" else self.controller_step(given)
+
+    def controller_step(self, batches: Sequence[Batch]) -> Values:
+        """Steps the controller on one sampled architecture a batch."""
+        totals: list[Tensor | None] = [None] * len(self.alphas)
+        means: Values = {}
+        for batch in batches:
+            objective, values = self.reinforce(batch)
+            grads = torch.autograd.grad(objective / len(batches), self.alphas, allow_unused=True)
+            totals = [
+                b if a is None else a if b is None else a + b
+                for a, b in zip(totals, grads, strict=True)
+            ]
+            for name, value in values.items():
+                means[name] = means.get(name, 0.0) + value / len(batches)
+        for param, grad in zip(self.alphas, totals, strict=True):
+            param.grad = grad
+        self.mutator_optimizer.step()
+        self.mutator_optimizer.zero_grad()
+        return {**means, "baseline": self.baseline}
+
+    def reinforce(self, batch: Batch) -> tuple[Tensor, Values]:
+        """Samples an architecture and returns what the controller descends, and its parts."""
+        self.mutator.reset()
+        written = self.mutator.written
+        if written is None:
+            raise OptionError("The controller wrote nothing; use reset() of EnasMutator.")
+        reward = self.reward(batch)
+        entropy = written.entropy.detach()
+        total = reward + self.entropy_weight * entropy.double().cpu()
+        decay = self.baseline_decay
+        self.baseline = decay * self.baseline + (1 - decay) * float(total)
+        advantage = float(total) - self.baseline
+        objective = -written.log_prob * advantage + self.skip_weight * written.skip_penalty
+        skip = written.skip_penalty.detach()
+        return objective, {"reward": reward, "entropy": entropy, "skip_penalty": skip}
+
+    @torch.no_grad()
+    def reward(self, batch: Batch) -> Tensor:
+        """Returns the reward of the architecture that was sampled, the mean over the ranks."""
+        training = self.model.training
+        self.model.eval()
+        inputs, targets = batch
+        with batch_statistics(self.model), self.precision.autocast():
+            value = self.reward_function(self.forward(inputs), targets)
+        self.model.train(training)
+        reward = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach().clone()
+        self.ranks.average([reward])
+        return reward.cpu()
+
+    def loss_of(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        inputs, targets = batch
+        with self.precision.autocast():
+            output = self.forward(inputs)
+            auxiliary = None
+            if isinstance(output, tuple):
+                output, auxiliary = output
+            loss = self.loss(output, targets)
+            if auxiliary is not None and self.aux_weight > 0:
+                loss = loss + self.aux_weight * self.loss(auxiliary, targets)
+        with torch.no_grad():
+            return loss, self.metrics(output, targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "mutator_optimizer": self.mutator_optimizer.state_dict(),
+            "baseline": self.baseline,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.mutator_optimizer.load_state_dict(state["mutator_optimizer"])
+        self.baseline = state["baseline"]
+        super().load_state_dict(state)

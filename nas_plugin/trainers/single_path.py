@@ -1,0 +1,241 @@
+"""Training of a supernet one path at a time: SPOS, FairNAS, RandomNAS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas_plugin.data import Loader, make_loader
+from nas_plugin.errors import OptionError
+from nas_plugin.files import write_atomic
+from nas_plugin.operations.batch_norm import batch_statistics
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.space.decide import architecture_of
+from nas_plugin.trainers.meters import Meters
+from nas_plugin.trainers.search_trainer import Batch, MutatorLike, Part, SearchTrainer
+from nas_plugin.trainers.trainer import Values
+
+
+class SinglePathTrainer(SearchTrainer):
+    """Steps the weights on one path a batch, or on the mutator's `paths_per_step` at once.
+
+    The gradients of the paths of one step are summed. A path that was not drawn is not computed,
+    and its weights get no gradient, momentum or decay.
+
+    Args:
+        *args: As `Trainer` takes them.
+        mutator: Name, class, factory or instance of one that samples paths.
+        split: The weights' part of the training set, or None for all of it. The rest ranks
+            architectures; a pair of data sets says so directly.
+        samples: Architectures of which `export` returns the best; None where `split` is.
+        monitor: The metric by which it is the best; larger is better.
+        **kwargs: As `SearchTrainer` and `Trainer` take them.
+
+    Raises:
+        OptionError: If an argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        mutator: MutatorLike,
+        split: float | None = None,
+        samples: int | None = None,
+        monitor: str = "accuracy",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, mutator=mutator, **kwargs)
+        if (split is None) != (samples is None):
+            raise OptionError("split and samples belong together: give both or neither.")
+        if split is not None and not 0 < split < 1:
+            raise OptionError(f"split must lie between 0 and 1, got {split}.")
+        if samples is not None and samples < 1:
+            raise OptionError(f"samples must be at least 1, got {samples}.")
+        self.samples, self.monitor = samples, monitor
+        weights: Part = (self.dataset_train, None)
+        self.select_loader: Loader | None = None
+        if split is not None:
+            weights, ranking = self.split(self.dataset_train, split)
+            self.select_loader = self.held_out(ranking, shuffle=False)
+        self.train_loader = self.loader(*weights)
+        if len(self.train_loader) == 0 or (self.select_loader and len(self.select_loader) == 0):
+            raise OptionError(
+                "The training set is too small: every part of it must hold a batch. "
+                "Lower batch_size or use more data."
+            )
+        self._found: tuple[int, Architecture] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.train_loader)
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        return self.train_loader.batches(epoch, start)
+
+    def train_step(self, batch: Any) -> Values:
+        return self.weight_step(batch)
+
+    def weight_step(self, batch: Batch) -> Values:
+        """Steps the weights on the sum of the gradients of one step's paths."""
+        paths = self.mutator.paths_per_step
+        totals: list[Tensor | None] = [None] * len(self.weights)
+        mean: Values = {}
+        for _ in range(paths):
+            with torch.no_grad():
+                self.mutator.reset()
+            grads, values = self.gradients(batch, self.weights, redraw=False)
+            if paths == 1:
+                totals = grads
+            else:
+                totals = [
+                    b if a is None else a if b is None else a + b
+                    for a, b in zip(totals, grads, strict=True)
+                ]
+            for name, value in values.items():
+                mean[name] = mean.get(name, 0.0) + value / paths
+        self.step_optimizer(self.optimizer, self.weights, totals, self.grad_clip)
+        if self.ranks.world_size > 1:
+            self.ranks.copy_from_first(list(self.model.buffers()))
+        return mean
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Returns the mean over the held-out set, a path drawn for every batch.
+
+        The draws do not count: training goes on with the paths that it would have drawn.
+        """
+        training = self.model.training
+        self.model.eval()
+        meters = Meters()
+        with self.aside():
+            for batch in self.valid_loader.batches(0):
+                self.mutator.reset()
+                loss, metrics = self.loss_of(batch)
+                meters.add({"loss": loss, **metrics}, len(batch[1]))
+        self.model.train(training)
+        return meters.means()
+
+    def export(self, path: str | Path | None = None) -> Architecture:
+        """Returns the best of `samples` architectures by one-shot validation.
+
+        Without `samples` it is what the mutator exports: for uniform paths a random one, because
+        which is best is found by a second stage.
+        """
+        if self.samples is None:
+            return super().export(path)
+        if self._found is None or self._found[0] != self.step:
+            self._found = (self.step, self._best_of(self.samples))
+        architecture = self._found[1]
+        if path is not None:
+            write_atomic(Path(path), architecture.dumps())
+        return architecture
+
+    @torch.no_grad()
+    def measure(self, architecture: Mapping[str, Any]) -> dict[str, float]:
+        """Returns loss and metrics of one architecture on the part that ranks them.
+
+        It stays fixed over all batches. Batch norms use the batches' own statistics: the running
+        ones are those of all paths together.
+        """
+        if self.select_loader is None:
+            raise OptionError("There is no part of the data to rank by: give split and samples.")
+        training = self.model.training
+        self.model.eval()
+        self.mutator.use(architecture)
+        meters = Meters()
+        with batch_statistics(self.model):
+            for batch in self.select_loader.batches(0):
+                loss, metrics = self.loss_of(batch)
+                meters.add({"loss": loss, **metrics}, len(batch[1]))
+        self.model.train(training)
+        return meters.means()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lets the mutator draw without moving the search's own random state."""
+        state = self.mutator.get_extra_state()
+        try:
+            yield
+        finally:
+            self.mutator.set_extra_state(state)
+
+    def held_out(self, part: Part, *, shuffle: bool) -> Loader:
+        """Returns a loader without augmentation; in fixed order every rank reads all of it."""
+        dataset, indices = part
+        return make_loader(
+            dataset,
+            indices=indices,
+            shuffle=shuffle,
+            augment=self._eval_augment,
+            drop_last=True,
+            rank=self.ranks.rank if shuffle else 0,
+            world_size=self.ranks.world_size if shuffle else 1,
+            **self._data,
+        )
+
+    def _best_of(self, samples: int) -> Architecture:
+        tried: dict[Architecture, float] = {}
+        with self.aside(), torch.no_grad():
+            for _ in range(samples):
+                self.mutator.reset()
+                architecture = architecture_of(self.mutator.space, self.mutator.binding.decisions)
+                if architecture in tried:
+                    continue
+                values = self.measure(architecture)
+                if self.monitor not in values:
+                    raise OptionError(
+                        f"monitor='{self.monitor}' is not a metric; got {sorted(values)}."
+                    )
+                tried[architecture] = values[self.monitor]
+        best = max(tried, key=lambda architecture: tried[architecture])
+        self.record("found", {self.monitor: tried[best], "tried": len(tried)})
+        return best
+
+
+class SPOSSupernetTrainer(SinglePathTrainer):
+    """Single Path One-Shot: trains all of a supernet on the whole training set.
+
+    The second stage looks for the best path: `nas_plugin.evaluation.SupernetEvaluator` with the
+    strategy ``spos``.
+
+    Args:
+        *args: As `Trainer` takes them.
+        mutator: Another one that samples paths in place of ``spos``, such as ``fairnas``.
+        **kwargs: As `SinglePathTrainer` takes them.
+
+    References:
+        Guo et al. 2019, https://arxiv.org/abs/1904.00420
+    """
+
+    def __init__(self, *args: Any, mutator: MutatorLike | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, mutator=mutator or "spos", **kwargs)
+
+
+class RandomNasTrainer(SinglePathTrainer):
+    """Random search with weight sharing: uniform paths, then the best of N by one-shot validation.
+
+    Args:
+        *args: As `Trainer` takes them.
+        mutator: Another one that samples paths in place of ``random``.
+        split: The weights' part of the training set; the rest ranks.
+        samples: N.
+        **kwargs: As `SinglePathTrainer` takes them.
+
+    References:
+        Li & Talwalkar 2019, https://arxiv.org/abs/1902.07638
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        mutator: MutatorLike | None = None,
+        split: float = 0.5,
+        samples: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, mutator=mutator or "random", split=split, samples=samples, **kwargs)
