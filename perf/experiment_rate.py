@@ -93,7 +93,11 @@ def measure(home: Path, name: str, trials: int, concurrency: int) -> float:
         environment["NODE_OPTIONS"] = f"--require {home / 'loopback.js'}"
     else:
         command = [sys.executable, "-m", "nas_plugin", "experiment", "create", "--detach"]
-    subprocess.run([*command, "--config", "exp.yml", "--port", port], **run)  # type: ignore[call-overload]
+    for _ in range(5):  # on a busy machine NNI's manager may need longer than nnictl waits
+        start = [*command, "--config", "exp.yml", "--port", port]
+        started = subprocess.run(start, **{**run, "check": False})  # type: ignore[call-overload]
+        if started.returncode == 0:
+            break
     folder = (home / "nni-experiments" / "_latest").resolve()
     api = ManagerApi(f"http://127.0.0.1:{port}")
     while api.status()[0] != "DONE":

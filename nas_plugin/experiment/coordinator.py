@@ -48,6 +48,7 @@ class Parameter:
     #: attempt -> trial, of the attempts that are known to run
     running: dict[int, str] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
+    last_end: Event | None = None
     told: bool = False
 
 
@@ -138,7 +139,7 @@ class Coordinator:
         for parameter in self.parameters.values():
             parameter.running.clear()
         for parameter in self.open:
-            if parameter.id not in again:
+            if parameter.id not in again and parameter.id not in self._again:
                 self._again.append(parameter.id)
 
     def claim(self, trial: str, parameter: int | None, attempt: int) -> None:
@@ -277,6 +278,10 @@ class Coordinator:
             if event["n"] >= known and event["event"] == "tell":
                 self._tell(event)
             self._apply(event)
+        for parameter in self.open:  # a crash came between the end and what follows from it
+            last = parameter.last_end
+            if last is not None and last["attempt"] == parameter.sends - 1:
+                self._settle(parameter, last)
 
     def _apply(self, event: Event) -> None:
         kind, trial = event["event"], event.get("trial")
@@ -299,6 +304,8 @@ class Coordinator:
             if number in self.parameters:
                 self.parameters[number].running.pop(event["attempt"], None)
                 self.parameters[number].ended.add(event["attempt"])
+                if kind == "end":
+                    self.parameters[number].last_end = event
                 self.parameters[number].failures += event.get("outcome") in RETRIED
         elif kind == "nothing":
             self._waits, self.exhausted = True, event["exhausted"]

@@ -177,7 +177,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         try:
             while True:
                 command, content = self._channel._receive()
-                self._inbox.put((command, json.loads(content) if content else None))
+                self._inbox.put((command, _plain(content) if content else None))
                 if command in (None, CommandType.Terminate):
                     return
         except Exception as error:
@@ -272,9 +272,19 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
             raise
 
 
+def _plain(content: str) -> Any:
+    """Returns a message of the manager; what is no number in JSON comes as text."""
+    return json.loads(content, parse_constant=str)
+
+
 def _metric(value: Any) -> Any:
-    """Returns the metric that NNI packs as JSON text; NaN and Infinity are let through."""
-    return json.loads(value) if isinstance(value, str) else value
+    """Returns the metric that NNI packs as JSON text; whatever else it is stays as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _configured_assessor() -> Any:

@@ -218,6 +218,29 @@ def test_the_journal_replayed_in_process_gives_the_same_proposals(tmp_path):
     journal.close()
 
 
+@pytest.mark.parametrize("dies", [0.0, 1.0])
+def test_a_crash_between_an_end_and_its_consequence_forgets_neither(tmp_path, dies):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    Simulation(Coordinator(journal, SPACE, Sampler(), retries=1), 1, dies_after=dies).to_end()
+    journal.close()
+    lines = path.read_text().splitlines(keepends=True)
+    first_end = next(i for i, line in enumerate(lines) if '"event":"end"' in line)
+    path.write_text("".join(lines[: first_end + 1]))
+
+    journal = Journal(path)
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=1)
+    coordinator.recovered([])
+    job = coordinator.next_job(1)
+
+    if dies:
+        assert job is not None and job.attempt == 1 and coordinator.next_job(1) is None
+    else:
+        assert job is None and len(strategy.told) == 1
+    journal.close()
+
+
 def test_another_strategy_cannot_go_on_with_a_journal(tmp_path):
     journal = Journal(tmp_path / "j")
     Simulation(Coordinator(journal, SPACE, Sampler(0), retries=0), 5).to_end()
