@@ -5,6 +5,7 @@ from nas_plugin.evaluation.evaluator import Evaluator, InlineWorker, Workers
 from nas_plugin.evaluation.log import SearchLog
 from nas_plugin.evaluation.pool import ProcessPool
 from nas_plugin.evaluation.search import SearchResult, search
+from nas_plugin.evaluation.supernet import SupernetEvaluator
 from nas_plugin.evaluation.table import TableEvaluator, table_score
 from nas_plugin.evaluation.training import TrainingEvaluator
 
@@ -15,6 +16,7 @@ __all__ = [
     "ProcessPool",
     "SearchLog",
     "SearchResult",
+    "SupernetEvaluator",
     "TableEvaluator",
     "TrainingEvaluator",
     "Workers",

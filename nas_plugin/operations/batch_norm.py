@@ -60,3 +60,17 @@ def recalibrate(model: nn.Module, inputs: Iterable[Any]) -> None:
     finally:
         for norm, (training, momentum) in zip(norms, before, strict=True):
             norm.training, norm.momentum = training, momentum
+
+
+@contextmanager
+def kept_statistics(model: nn.Module) -> Iterator[None]:
+    """Restores the running statistics of every batch norm when the block ends."""
+    norms = batch_norms(model)
+    before = [{name: b.clone() for name, b in norm.named_buffers()} for norm in norms]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for norm, saved in zip(norms, before, strict=True):
+                for name, buffer in norm.named_buffers():
+                    buffer.copy_(saved[name])

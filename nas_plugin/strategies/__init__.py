@@ -21,6 +21,7 @@ from nas_plugin.strategies.proposal import (
 from nas_plugin.strategies.random import RandomSearch
 from nas_plugin.strategies.regularized_evolution import RegularizedEvolution
 from nas_plugin.strategies.reinforce import Reinforce
+from nas_plugin.strategies.spos import SposEvolution
 from nas_plugin.strategies.strategy import Strategy, strategies
 from nas_plugin.strategies.successive_halving import SuccessiveHalving
 from nas_plugin.strategies.tpe import Tpe
@@ -42,6 +43,7 @@ __all__ = [
     "RandomSearch",
     "RegularizedEvolution",
     "Reinforce",
+    "SposEvolution",
     "Strategy",
     "SuccessiveHalving",
     "Tpe",

@@ -63,7 +63,8 @@ class SinglePathTrainer(SearchTrainer):
             weights, ranking = self.split(self.dataset_train, split)
             self.select_loader = self.held_out(ranking, shuffle=False)
         self.train_loader = self.loader(*weights)
-        if len(self.train_loader) == 0 or (self.select_loader and len(self.select_loader) == 0):
+        parts = [p for p in (self.train_loader, self.select_loader) if p is not None]
+        if any(len(part) == 0 for part in parts):
             raise OptionError(
                 "The training set is too small: every part of it must hold a batch. "
                 "Lower batch_size or use more data."
@@ -127,7 +128,8 @@ class SinglePathTrainer(SearchTrainer):
         which is best is found by a second stage.
         """
         if self.samples is None:
-            return super().export(path)
+            with self.aside():
+                return super().export(path)
         if self._found is None or self._found[0] != self.step:
             self._found = (self.step, self._best_of(self.samples))
         architecture = self._found[1]
