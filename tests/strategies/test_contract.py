@@ -17,14 +17,15 @@ class GlobalRandom(RandomSearch):
 
 
 class ForgetsItsPlace(RandomSearch):
-    """Draws from a generator that it does not save."""
+    """Counts its suggestions, and does not save the count."""
 
     def __init__(self, space, **options):
         super().__init__(space, **options)
-        self.own = random.Random(5)
+        self.count = 0
 
     def suggest(self) -> Architecture:
-        return self.space.sample(self.own)
+        self.count += 1
+        return self.space.sample(random.Random(f"{self.count} {len(self.trials)}"))
 
 
 class IgnoresTheBase(RandomSearch):

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from nas_plugin.benchmarks.importers import import_user_table
+from nas_plugin.commands import bench
+from nas_plugin.errors import NasError, OptionError
+from nas_plugin.evaluation.compare import parse_entrant
+
+
+@pytest.fixture
+def table(tmp_path):
+    lines = ["op,width,valid_accuracy,test_accuracy,seconds,zc_guess"]
+    for i, op in enumerate("abcd"):
+        for width in (1, 2, 3, 4):
+            lines.append(f"{op},{width},{40 + 5 * i + width},{30 + 5 * i + width},10,{-i}")
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    return import_user_table(tmp_path / "own.csv", tmp_path / "own.nastab")
+
+
+@pytest.fixture
+def compare(table, tmp_path, capsys):
+    def call(*words):
+        parser = argparse.ArgumentParser()
+        bench.add_arguments(parser)
+        out = ["--benchmark", table, "--out", tmp_path / "out"]
+        args = parser.parse_args([str(word) for word in ("compare", *words, *out)])
+        return bench.run(args), capsys.readouterr().out
+
+    return call
+
+
+def test_a_comparison_prints_its_protocol_and_keeps_zero_cost_rows_apart(compare, tmp_path):
+    code, printed = compare(
+        "--strategies", "zero_cost:score=zc_guess", "grid", "random", "--seeds", "3",
+        "--budget-seconds", "45", "--workers", "1",
+    )  # fmt: skip
+    assert code == 0
+    assert "Release: own" in printed and "45 simulated seconds" in printed
+    assert "Seeds 0 to 2" in printed
+    rows = [line for line in printed.splitlines() if line.startswith("|")]
+    names = [row.split("|")[1].strip() for row in rows[2:]]
+    assert names == [
+        "`grid`", "`random`", "*with zero-cost scores*", "`zero_cost:score=zc_guess`",
+        "*best of the table*",
+    ]  # fmt: skip
+    # The grid begins with a1, a2, a3, a4: four evaluations of ten seconds, the best of them a4.
+    grid = [cell.strip() for cell in rows[2].split("|")]
+    assert grid[2:6] == ["4.0", "44.00 ± 0.00", "44.00 ± 0.00", "34.00 ± 0.00"]
+    records = [json.loads(line) for line in (tmp_path / "out/runs.jsonl").read_text().splitlines()]
+    assert {(r["strategy"], r["seed"]) for r in records if r["strategy"] == "grid"} == {
+        ("grid", seed) for seed in range(3)
+    }
+    assert records[0]["path"][0][0] == 10
+    assert (tmp_path / "out/table.md").read_text() == printed
+    assert (tmp_path / "out/regret.png").stat().st_size > 1000
+
+
+@pytest.mark.processes
+def test_several_processes_give_the_same_as_one(compare, tmp_path):
+    words = ("--strategies", "random", "--seeds", "11", "--budget-trials", "4", "--workers")
+    _, alone = compare(*words, "1")
+    _, together = compare(*words, "2")
+    assert alone == together
+
+
+def test_entrants_are_read_from_text():
+    entrant = parse_entrant("hyperband:fidelities=[1,3],eta=2,warm_start=zc_naswot")
+    assert dict(entrant.options) == {"fidelities": [1, 3], "eta": 2}
+    assert entrant.warm_start == "zc_naswot" and entrant.uses_zero_cost
+    with pytest.raises(OptionError, match="expected option=value, found 'fast'"):
+        parse_entrant("random:fast")
+    with pytest.raises(NasError, match="Did you mean 'random'"):
+        parse_entrant("randon")
+
+
+def test_options_that_a_strategy_does_not_take_are_named(compare):
+    with pytest.raises(OptionError, match=r"'random:speed=3'.*speed"):
+        compare("--strategies", "random:speed=3", "--budget-trials", "2", "--workers", "1")
+    with pytest.raises(OptionError, match="needs a budget"):
+        compare("--strategies", "random")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from nas_plugin.errors import OptionError
+from nas_plugin.space import Choice, SearchSpace
+from nas_plugin.strategies import Nsga2, Outcome, crowding, dominates, fronts
+
+
+def test_fronts_are_what_is_left_when_earlier_fronts_are_gone():
+    rng = Random(0)
+    points = [(rng.randrange(6), rng.randrange(6), rng.randrange(6)) for _ in range(60)]
+    left = set(range(len(points)))
+    for front in fronts(points):
+        expected = {i for i in left if not any(dominates(points[j], points[i]) for j in left)}
+        assert set(front) == expected
+        left -= expected
+    assert not left
+
+
+def test_equal_points_do_not_dominate_each_other():
+    assert not dominates((1, 2), (1, 2))
+    assert fronts([(1, 2), (1, 2), (0, 2)]) == [[0, 1], [2]]
+
+
+def test_crowding_is_the_gap_between_the_neighbours():
+    assert crowding([(0, 4), (1, 2), (4, 0)]) == [math.inf, 2.0, math.inf]
+    assert crowding([(0, 4), (1, 3), (2, 2), (4, 0)])[1:3] == [1.0, 1.5]
+    assert crowding([(1, 1), (1, 1)]) == [math.inf, math.inf]
+
+
+def test_nsga2_finds_the_front_of_a_small_space():
+    space = SearchSpace(Choice(f"c{i}", "value", tuple(range(4))) for i in range(5))
+
+    def metrics(architecture):
+        values = [float(v) for v in architecture.values()]
+        return {"default": sum(values) - values[0] ** 2, "params": sum(v * v for v in values)}
+
+    every = [metrics(a) for a in space.enumerate()]
+    points = [(m["default"], -m["params"]) for m in every]
+    truth = {points[i] for i in fronts(points)[0]}
+    strategy = Nsga2(space, seed=1)
+    for _ in range(400):
+        proposal = strategy.ask()
+        strategy.tell(proposal.id, Outcome(metrics(proposal.architecture)))
+    found = [t.outcome.metrics for t in strategy.front()]
+    reached = {(m["default"], -m["params"]) for m in found}
+    assert len(reached & truth) >= 0.9 * len(truth)
+    assert found[0]["default"] == max(m["default"] for m in found)
+
+
+def test_nsga2_needs_two_objectives_and_says_how():
+    space = SearchSpace([Choice("a", "value", (1, 2))])
+    with pytest.raises(OptionError, match="at least two"):
+        Nsga2(space, objectives={"accuracy": "max"})
+    with pytest.raises(OptionError, match="in place of 'objective'"):
+        Nsga2(space, goal="min")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nas_plugin.errors import OptionError, StrategyError
+from nas_plugin.space import Choice, SearchSpace
+from nas_plugin.strategies import Exhausted, Outcome, strategies
+
+
+@pytest.fixture
+def space():
+    return SearchSpace(Choice(key, "layer", ("a", "b", "c")) for key in ("one", "two"))
+
+
+def test_the_smallest_is_best_where_the_goal_is_min(space):
+    strategy = strategies.get("random")(space, objective="loss", goal="min")
+    for loss in (3.0, 1.0, 2.0):
+        strategy.tell(strategy.ask().id, Outcome({"loss": loss}))
+    assert strategy.best.outcome.metrics == {"loss": 1.0}
+    assert strategy.front() == [strategy.best]
+
+
+def test_the_first_of_equals_is_best(space):
+    strategy = strategies.get("random")(space)
+    for _ in range(3):
+        strategy.tell(strategy.ask().id, Outcome({"default": 1.0}))
+    assert strategy.best.proposal.id == 0
+
+
+def test_a_wrong_goal_is_refused(space):
+    with pytest.raises(OptionError, match="'max' or 'min', got 'up'"):
+        strategies.get("random")(space, goal="up")
+
+
+def test_a_missing_objective_names_what_there_is(space):
+    strategy = strategies.get("random")(space, objective="accuracy")
+    with pytest.raises(StrategyError, match=r"'accuracy', only \['loss'\]"):
+        strategy.tell(strategy.ask().id, Outcome({"loss": 1.0}))
+
+
+def test_the_end_of_a_space_says_how_many_there_were(space):
+    strategy = strategies.get("random")(space, constraint=lambda a: a["one"] != "a")
+    for _ in range(6):
+        strategy.ask()
+    with pytest.raises(Exhausted, match="All 6 legal"):
+        strategy.ask()
+
+
+def test_repeats_are_proposed_only_where_they_are_allowed(space):
+    strategy = strategies.get("random")(space, repeats=True)
+    proposed = [strategy.ask().architecture for _ in range(100)]
+    assert len(set(proposed)) == 9
+
+
+def test_the_state_of_another_strategy_or_objective_is_refused(space):
+    state = strategies.get("random")(space).state_dict()
+    with pytest.raises(StrategyError, match="another strategy: 'random', expected 'grid'"):
+        strategies.get("grid")(space).load_state_dict(state)
+    with pytest.raises(StrategyError, match="another objective"):
+        strategies.get("random")(space, goal="min").load_state_dict(state)
+
+
+def test_the_grid_goes_in_the_order_of_the_space(space):
+    strategy = strategies.get("grid")(space)
+    assert [strategy.ask().architecture for _ in range(9)] == list(space.enumerate())
+    again = strategies.get("grid")(space, repeats=True)
+    assert [again.ask().architecture for _ in range(18)] == 2 * list(space.enumerate())
+
+
+def test_strategies_and_evaluation_load_without_torch_and_nni():
+    code = (
+        "import sys, nas_plugin.strategies as s, nas_plugin.evaluation\n"
+        "s.strategies.names()\n"
+        "print({'torch', 'nni', 'sklearn'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
