@@ -1,0 +1,81 @@
+"""Every method of sampled paths finds the planted architecture; its spoilt versions do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nas_plugin.testing import planted_problem
+from nas_plugin.trainers import (
+    EnasTrainer,
+    LRSchedulerCallback,
+    ProxylessNasTrainer,
+    RandomNasTrainer,
+    accuracy,
+    reward_accuracy,
+)
+
+
+def is_solved(kind: str, seed: int, *, logit_lr: float | None = None, **spoilt: Any) -> bool:
+    problem = planted_problem(seed, **spoilt)
+    epochs, lr = (10, 0.1) if kind == "proxyless" else (40, 0.02)
+    optimizer = torch.optim.SGD(problem.model.parameters(), lr=lr, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    start = (problem.model, nn.functional.cross_entropy, accuracy)
+    rest = (optimizer, epochs, problem.train, problem.valid)
+    common: dict[str, Any] = {
+        "batch_size": 64, "seed": seed, "device": "cpu", "split": 0.5,
+        "callbacks": [LRSchedulerCallback(schedule)],
+    }  # fmt: skip
+    trainer: Any
+    if kind == "proxyless":
+        rate = 0.05 if logit_lr is None else logit_lr
+        trainer = ProxylessNasTrainer(
+            *start, *rest, arch_every=1, arch_learning_rate=rate, **common
+        )
+    elif kind == "random_nas":
+        # 256 architectures: 1,500 draws leave one out once in 350 runs.
+        trainer = RandomNasTrainer(*start, *rest, samples=1500, **common)
+    else:
+        rate = 0.005 if logit_lr is None else logit_lr
+        trainer = EnasTrainer(
+            *start, reward_accuracy, *rest, mutator_lr=rate, mutator_steps=8,
+            mutator_steps_aggregate=5, samples=20, **common,
+        )  # fmt: skip
+    trainer.train()
+    return problem.is_solved_by(trainer.export())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_proxyless_solves_every_seed(seed: int) -> None:
+    assert is_solved("proxyless", seed)
+
+
+def test_random_nas_solves_a_seed() -> None:
+    assert is_solved("random_nas", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", ["random_nas", "enas"])
+def test_slower_methods_solve_every_seed(kind: str, seed: int) -> None:
+    assert is_solved(kind, seed)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"logit_lr": 0.0}, {"shuffled_labels": True}, {"without_winner": True}]
+)
+def test_spoilt_versions_of_proxyless_are_not_solved(spoilt: dict[str, Any]) -> None:
+    assert not any(is_solved("proxyless", seed, **spoilt) for seed in range(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoilt", [{"shuffled_labels": True}, {"without_winner": True}])
+@pytest.mark.parametrize("kind", ["random_nas", "enas"])
+def test_spoilt_versions_of_slower_methods_are_not_solved(
+    kind: str, spoilt: dict[str, Any]
+) -> None:
+    assert not any(is_solved(kind, seed, **spoilt) for seed in range(2))
