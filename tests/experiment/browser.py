@@ -68,7 +68,7 @@ class Browser:
         found = self._do("POST", "/element", {"using": "xpath", "value": xpath})
         self._do("POST", f"/element/{found[_ELEMENT]}/click", {})
 
-    def wait_for(self, text: str, seconds: float = 20) -> None:
+    def wait_for(self, text: str, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.text():
             assert time.monotonic() < deadline, f"'{text}' never came; page: {self.text()[:2000]}"
