@@ -1,6 +1,6 @@
 """How well a supernet of sampled paths ranks the cells of NAS-Bench-201.
 
-    python perf/nasbench201_ranking.py --table nasbench201.npz --minutes 20
+    python perf/nasbench201_ranking.py --table nasbench201.npz --epochs 40
 
 Trains the supernet of the space with uniform paths on CIFAR-10 and validates 100 cells, drawn from
 the connected ones with a fixed seed and none left out, with its weights: with the statistics of
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from random import Random
 
@@ -62,8 +63,10 @@ def interval(x: Sequence[float], y: Sequence[float], seed: int = 0) -> list[floa
     for _ in range(2000):
         picked = [rng.randrange(n) for _ in range(n)]
         drawn.append(kendalltau([x[i] for i in picked], [y[i] for i in picked]).statistic)
-    drawn.sort()
-    return [float(kendalltau(x, y).statistic), float(drawn[49]), float(drawn[1949])]
+    # A resample of equal values has no tau.
+    drawn = sorted(t for t in drawn if not isnan(t))
+    low, high = (drawn[int(share * (len(drawn) - 1))] for share in (0.025, 0.975))
+    return [float(kendalltau(x, y).statistic), float(low), float(high)]
 
 
 def main() -> None:
