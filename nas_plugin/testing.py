@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "GroupedPointwise": "nas_plugin.contracts.executor",
         "MUTATOR_CHECKS": "nas_plugin.contracts.mutator",
         "PlantedProblem": "nas_plugin.contracts.planted",
+        "STRATEGY_CHECKS": "nas_plugin.contracts.strategy",
         "planted_problem": "nas_plugin.contracts.planted",
     },
 )

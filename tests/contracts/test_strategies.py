@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nas_plugin.contracts.strategy import STRATEGY_CHECKS
 from nas_plugin.strategies import strategies
+from nas_plugin.testing import STRATEGY_CHECKS
 
 
 @pytest.mark.parametrize("name", strategies.names())

@@ -8,15 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from nas_plugin.testing import planted_problem
+from nas_plugin.evaluation import Budget, SupernetEvaluator, search
+from nas_plugin.strategies import SposEvolution
+from nas_plugin.testing import PlantedProblem, planted_problem
 from nas_plugin.trainers import (
     EnasTrainer,
     LRSchedulerCallback,
     ProxylessNasTrainer,
     RandomNasTrainer,
+    SPOSSupernetTrainer,
     accuracy,
     reward_accuracy,
 )
+
+#: Of 256 architectures: random choice finds the winner in two runs of five.
+SECOND_STAGE = 100
 
 
 def is_solved(kind: str, seed: int, *, logit_lr: float | None = None, **spoilt: Any) -> bool:
@@ -27,26 +33,43 @@ def is_solved(kind: str, seed: int, *, logit_lr: float | None = None, **spoilt: 
     start = (problem.model, nn.functional.cross_entropy, accuracy)
     rest = (optimizer, epochs, problem.train, problem.valid)
     common: dict[str, Any] = {
-        "batch_size": 64, "seed": seed, "device": "cpu", "split": 0.5,
+        "batch_size": 64, "seed": seed, "device": "cpu",
         "callbacks": [LRSchedulerCallback(schedule)],
     }  # fmt: skip
     trainer: Any
     if kind == "proxyless":
         rate = 0.05 if logit_lr is None else logit_lr
         trainer = ProxylessNasTrainer(
-            *start, *rest, arch_every=1, arch_learning_rate=rate, **common
+            *start, *rest, arch_every=1, arch_learning_rate=rate, split=0.5, **common
         )
     elif kind == "random_nas":
         # 256 architectures: 1,500 draws leave one out once in 350 runs.
-        trainer = RandomNasTrainer(*start, *rest, samples=1500, **common)
+        trainer = RandomNasTrainer(*start, *rest, samples=1500, split=0.5, **common)
+    elif kind in ("spos", "fairnas"):
+        trainer = SPOSSupernetTrainer(*start, *rest, mutator=kind, **common)
+        trainer.train()
+        trainer.mutator.unbind(problem.model)
+        return problem.is_solved_by(second_stage(problem, seed))
     else:
         rate = 0.005 if logit_lr is None else logit_lr
         trainer = EnasTrainer(
             *start, reward_accuracy, *rest, mutator_lr=rate, mutator_steps=8,
-            mutator_steps_aggregate=5, samples=20, **common,
+            mutator_steps_aggregate=5, samples=20, split=0.5, **common,
         )  # fmt: skip
     trainer.train()
     return problem.is_solved_by(trainer.export())
+
+
+def second_stage(problem: PlantedProblem, seed: int) -> Any:
+    evaluator = SupernetEvaluator(
+        problem.model, problem.train, problem.valid, calibration_batches=0, batch_size=512
+    )
+    strategy = SposEvolution(
+        evaluator.space, population=20, top=5, crossover=10, mutation=10, seed=seed
+    )
+    found = search(evaluator.space, strategy, evaluator, Budget(trials=SECOND_STAGE)).best
+    assert found is not None
+    return found.architecture
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -54,13 +77,14 @@ def test_proxyless_solves_every_seed(seed: int) -> None:
     assert is_solved("proxyless", seed)
 
 
-def test_random_nas_solves_a_seed() -> None:
-    assert is_solved("random_nas", 0)
+@pytest.mark.parametrize("kind", ["random_nas", "spos", "fairnas"])
+def test_methods_of_uniform_paths_solve_a_seed(kind: str) -> None:
+    assert is_solved(kind, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("kind", ["random_nas", "enas"])
+@pytest.mark.parametrize("kind", ["random_nas", "enas", "spos", "fairnas"])
 def test_slower_methods_solve_every_seed(kind: str, seed: int) -> None:
     assert is_solved(kind, seed)
 
@@ -74,7 +98,7 @@ def test_spoilt_versions_of_proxyless_are_not_solved(spoilt: dict[str, Any]) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoilt", [{"shuffled_labels": True}, {"without_winner": True}])
-@pytest.mark.parametrize("kind", ["random_nas", "enas"])
+@pytest.mark.parametrize("kind", ["random_nas", "enas", "spos", "fairnas"])
 def test_spoilt_versions_of_slower_methods_are_not_solved(
     kind: str, spoilt: dict[str, Any]
 ) -> None:
