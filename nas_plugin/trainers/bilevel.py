@@ -12,7 +12,13 @@ from torch.optim import Adam, Optimizer
 
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.hypergradient import Product, finite_difference, second_order
-from nas_plugin.trainers.search_trainer import Batch, MutatorLike, SearchTrainer, micro_batches
+from nas_plugin.trainers.search_trainer import (
+    Batch,
+    MutatorLike,
+    SearchTrainer,
+    gradients_of,
+    micro_batches,
+)
 from nas_plugin.trainers.trainer import Values
 
 HESSIANS = ("finite_difference", "exact")
@@ -165,12 +171,8 @@ class BilevelTrainer(SearchTrainer):
         for part, share in micro_batches(batch, self.accumulate):
             self.mutator.reset()
             loss, _ = self.loss_of(part)
-            grads = torch.autograd.grad(
-                self.precision.scale(loss * share),
-                self.weights,
-                create_graph=True,
-                allow_unused=True,
-            )
+            scaled = self.precision.scale(loss * share)
+            grads = gradients_of(scaled, self.weights, create_graph=True)
             reached = [(g, u) for g, u in zip(grads, v, strict=True) if g is not None]
             products = torch.autograd.grad(
                 [g for g, _ in reached],

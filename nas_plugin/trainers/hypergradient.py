@@ -48,7 +48,7 @@ def second_order(
         OptionError: If the optimizer is not plain SGD.
     """
     rates = learning_rates(optimizer, weights)
-    virtual = virtual_weights(optimizer, weights, filled(train_gradient(weights), weights))
+    virtual = virtual_weights(optimizer, weights, train_gradient(weights))
     with swapped(weights, virtual):
         grads = valid_gradient([*alphas, *weights])
     direct = filled(grads[: len(alphas)], alphas)
@@ -93,9 +93,11 @@ def finite_difference(
 
 
 def virtual_weights(
-    optimizer: Optimizer, weights: Sequence[nn.Parameter], grads: Sequence[Tensor]
+    optimizer: Optimizer, weights: Sequence[nn.Parameter], grads: Sequence[Tensor | None]
 ) -> list[Tensor]:
     """Returns what `weights` would be after one step of `optimizer` on `grads`.
+
+    Those without a gradient stay, decay and momentum notwithstanding, as torch's SGD has it.
 
     Raises:
         OptionError: If it is not plain SGD.
@@ -113,7 +115,11 @@ def virtual_weights(
     with torch.no_grad():
         for group in optimizer.param_groups:
             for w in group["params"]:
-                step = gradient_of[id(w)] + group["weight_decay"] * w
+                grad = gradient_of[id(w)]
+                if grad is None:
+                    after[id(w)] = w
+                    continue
+                step = grad + group["weight_decay"] * w
                 buffer = optimizer.state[w].get("momentum_buffer") if group["momentum"] else None
                 if buffer is not None:
                     step = step + group["momentum"] * buffer

@@ -115,7 +115,7 @@ class SearchTrainer(Trainer):
 
         Args:
             batch: Inputs and targets.
-            wrt: Parameters; those that the loss does not reach get None.
+            wrt: Parameters; those that are frozen or that the loss does not reach get None.
             penalised: Add the mutator's penalty, as in an architecture step.
             redraw: Let the mutator decide anew, for every micro-batch.
         """
@@ -131,9 +131,7 @@ class SearchTrainer(Trainer):
                 penalty = self.mutator.penalty(self.mutator.binding.decisions)
                 if penalised and penalty is not None:
                     objective = objective + penalty
-                grads = torch.autograd.grad(
-                    self.precision.scale(objective * share), wrt, allow_unused=True
-                )
+                grads = gradients_of(self.precision.scale(objective * share), wrt)
                 totals = [_plus(total, grad) for total, grad in zip(totals, grads, strict=True)]
                 for name, value in {"loss": loss, **metrics}.items():
                     values[name] = values.get(name, 0.0) + torch.as_tensor(value).detach() * share
@@ -209,6 +207,18 @@ def make_mutator(mutator: MutatorLike, model: nn.Module, seed: int) -> Mutator:
     if not isinstance(made, Mutator):
         raise OptionError(f"A mutator is a name, a class, a factory or a Mutator, got {mutator!r}.")
     return made
+
+
+def gradients_of(
+    loss: Tensor, wrt: Sequence[nn.Parameter], *, create_graph: bool = False
+) -> list[Tensor | None]:
+    """Returns the gradient of each parameter; None if it is frozen or not reached."""
+    wanted = [param for param in wrt if param.requires_grad]
+    if not wanted:
+        return [None] * len(wrt)
+    found = torch.autograd.grad(loss, wanted, create_graph=create_graph, allow_unused=True)
+    rest = iter(found)
+    return [next(rest) if param.requires_grad else None for param in wrt]
 
 
 def micro_batches(batch: Batch, parts: int) -> Iterator[tuple[Batch, float]]:

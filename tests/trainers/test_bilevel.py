@@ -261,3 +261,20 @@ def test_random_mutators_decide_one_candidate_a_block() -> None:
     net(BATCH[0])
 
     assert len(ran) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"unrolled": True}, {"unrolled": True, "hessian": "exact"}]
+)
+def test_frozen_weights_stay_and_the_rest_learns(options: dict[str, Any]) -> None:
+    net = make_net()
+    net[0][0].requires_grad_(False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    trainer = make_trainer(net, optimizer=optimizer, **options)
+    frozen, free = net[0][0].weight.detach().clone(), net[1][0].weight.detach().clone()
+
+    trainer.train()
+
+    assert torch.equal(net[0][0].weight, frozen)
+    assert not torch.equal(net[1][0].weight, free)
+    assert not net[0][0].weight.requires_grad
