@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from nas_plugin.data.augment import Augment
 from nas_plugin.data.dataset import ArrayDataset
+from nas_plugin.data.nested import mapped
 from nas_plugin.data.split import epoch_order
 from nas_plugin.errors import DataError, OptionError
 
@@ -260,6 +261,11 @@ class _Given(BatchSampler):
 
 def _prepared(inputs: Any, indices: Tensor, epoch: int, augment: Augment | None) -> Any:
     if augment is not None:
+        if not isinstance(inputs, Tensor):
+            raise DataError(
+                f"Augmentation changes a tensor of images; this data set's inputs are a "
+                f"{type(inputs).__name__}. Transform them inside the data set instead."
+            )
         return augment(inputs, indices, epoch)
     if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
         return inputs.float() / 255
@@ -267,8 +273,4 @@ def _prepared(inputs: Any, indices: Tensor, epoch: int, augment: Augment | None)
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_moved(entry, device) for entry in value)
-    return value
+    return mapped(value, lambda tensor: tensor.to(device, non_blocking=True))

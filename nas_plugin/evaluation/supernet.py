@@ -7,6 +7,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.strategies.proposal import Outcome, Proposal
 
@@ -113,7 +114,7 @@ class SupernetEvaluator:
             for inputs, targets in self._valid.batches(0):
                 output = self._model(inputs)
                 values = {"loss": self._loss(output, targets), **accuracy(output, targets)}
-                meters.add(values, len(targets))
+                meters.add(values, sample_count(targets))
         means = meters.means()
         if not math.isfinite(means["loss"]):
             raise TrainingError(f"the validation loss is {means['loss']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.data import split_indices
+from nas_plugin.data.nested import mapped, sample_count
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
@@ -227,10 +229,12 @@ def micro_batches(batch: Batch, parts: int) -> Iterator[tuple[Batch, float]]:
     if parts == 1:
         yield batch, 1.0
         return
-    size = -(-len(targets) // parts)
-    for start in range(0, len(targets), size):
-        part = targets[start : start + size]
-        yield (inputs[start : start + size], part), len(part) / len(targets)
+    n = sample_count(targets)
+    size = -(-n // parts)
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
+        part = mapped(inputs, itemgetter(rows)), mapped(targets, itemgetter(rows))
+        yield part, (rows.stop - start) / n
 
 
 def _plus(total: Tensor | None, grad: Tensor | None) -> Tensor | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nas_plugin.data import Loader, make_loader
+from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
 from nas_plugin.operations.batch_norm import batch_statistics
@@ -117,7 +118,7 @@ class SinglePathTrainer(SearchTrainer):
             for batch in self.valid_loader.batches(0):
                 self.mutator.reset()
                 loss, metrics = self.loss_of(batch)
-                meters.add({"loss": loss, **metrics}, len(batch[1]))
+                meters.add({"loss": loss, **metrics}, sample_count(batch[1]))
         self.model.train(training)
         return meters.means()
 
@@ -153,7 +154,7 @@ class SinglePathTrainer(SearchTrainer):
         with batch_statistics(self.model):
             for batch in self.select_loader.batches(0):
                 loss, metrics = self.loss_of(batch)
-                meters.add({"loss": loss, **metrics}, len(batch[1]))
+                meters.add({"loss": loss, **metrics}, sample_count(batch[1]))
         self.model.train(training)
         return meters.means()
 

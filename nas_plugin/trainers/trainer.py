@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader, make_loader
+from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
 from nas_plugin.runtime import (
@@ -242,17 +243,21 @@ class Trainer:
         finally:
             self._call("on_train_end")
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Returns loss and metrics on the held-out set."""
+        return self.measured(self.valid_loader)
+
+    @torch.no_grad()
+    def measured(self, loader: Loader) -> dict[str, float]:
+        """Returns loss and metrics on the batches of a loader, in evaluation mode."""
         training = self.model.training
         self.model.eval()
         meters = Meters()
-        for inputs, targets in self.valid_loader.batches(0):
+        for inputs, targets in loader.batches(0):
             with self.precision.autocast():
                 output = self.forward(inputs)
                 loss = self.loss(output, targets)
-            meters.add({"loss": loss, **self.metrics(output, targets)}, len(targets))
+            meters.add({"loss": loss, **self.metrics(output, targets)}, sample_count(targets))
         self.model.train(training)
         return meters.means()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin import DartsMutator, LayerChoice, RandomMutator
-from nas_plugin.data import ArrayDataset
+from nas_plugin.data import ArrayDataset, make_loader
 from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.trainers import BilevelTrainer, DartsTrainer, accuracy
 
@@ -278,3 +278,30 @@ def test_frozen_weights_stay_and_the_rest_learns(options: dict[str, Any]) -> Non
     assert torch.equal(net[0][0].weight, frozen)
     assert not torch.equal(net[1][0].weight, free)
     assert not net[0][0].weight.requires_grad
+
+
+def test_parts_of_a_batch_of_several_inputs_give_its_gradient() -> None:
+    inputs = {"left": BATCH[0], "right": OTHER[0]}
+    targets = (BATCH[1], OTHER[1])
+
+    def loss(output: Tensor, target: tuple[Tensor, Tensor]) -> Tensor:
+        return sum(nn.functional.cross_entropy(output, t) for t in target)  # type: ignore[return-value]
+
+    found = []
+    for parts in (1, 2):
+        trainer = make_trainer(accumulate=parts)
+        trainer.loss, trainer.metrics = loss, lambda output, target: {}
+        trainer.model.register_forward_pre_hook(lambda _, args: args[0]["left"] + args[0]["right"])
+        found.append(trainer.gradients((inputs, targets), trainer.weights)[0])
+
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
+def test_validation_weighs_batches_by_their_samples() -> None:
+    trainer = make_trainer()
+    trainer.loss = lambda output, target: target[0].float().mean()
+    trainer.metrics = lambda output, target: {}
+    batches = [(torch.ones(n, 4), [torch.full((n,), n), torch.ones(n)]) for n in (6, 2)]
+    trainer.valid_loader = make_loader(batches, batch_size=1, seed=0)
+
+    assert trainer.validate()["loss"] == (6 * 6 + 2 * 2) / 8
