@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,7 +125,7 @@ def _check_plain(value: Any, where: str, depth: int) -> None:
         raise CheckpointError(
             f"{where[:200]} is nested more than {MAX_DEPTH} deep or holds itself. Flatten it."
         )
-    if kind in (dict, OrderedDict):
+    if kind in (dict, OrderedDict, Counter):  # MultiStepLR keeps a Counter
         for key, entry in value.items():
             parts = key if type(key) is tuple else (key,)
             if any(type(part) not in _SCALARS for part in parts):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
 from nas_plugin.errors import OptionError
 from nas_plugin.files import save_checkpoint
 
 if TYPE_CHECKING:
-    from torch.optim.lr_scheduler import LRScheduler
-
     from nas_plugin.trainers.trainer import Trainer
 
 
@@ -56,16 +56,21 @@ class LRSchedulerCallback(Callback):
     """Steps a learning-rate scheduler.
 
     Args:
-        scheduler: Any scheduler of torch.
+        scheduler: Any scheduler of torch but ReduceLROnPlateau.
         mode: ``epoch`` steps it after every epoch, ``batch`` after every step.
 
     Raises:
-        OptionError: If the mode is another.
+        OptionError: If the mode or the scheduler is another.
     """
 
     def __init__(self, scheduler: LRScheduler, mode: str = "epoch") -> None:
         if mode not in ("epoch", "batch"):
             raise OptionError(f"LRSchedulerCallback: mode must be epoch or batch, got {mode!r}.")
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise OptionError(
+                "LRSchedulerCallback cannot step ReduceLROnPlateau, which wants a figure with "
+                "every step. Call its step() from a Callback of your own, in on_epoch_end."
+            )
         self.scheduler = scheduler
         self.mode = mode
 
