@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from nas_plugin.errors import OptionError
-from nas_plugin.trainers.hypergradient import Product, finite_difference, second_order
+from nas_plugin.trainers.hypergradient import (
+    Product,
+    check_plain_sgd,
+    finite_difference,
+    second_order,
+)
 from nas_plugin.trainers.search_trainer import (
     Batch,
     MutatorLike,
@@ -21,6 +26,8 @@ from nas_plugin.trainers.search_trainer import (
 )
 from nas_plugin.trainers.trainer import Values
 
+#: The paper's optimizer of the logits.
+ADAM: dict[str, Any] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 HESSIANS = ("finite_difference", "exact")
 
 
@@ -38,9 +45,9 @@ class BilevelTrainer(SearchTrainer):
         mutator: Name, class, factory or instance.
         arch_optimizer: Of the logits; by default the mutator's own, else Adam with
             `arch_learning_rate`, `arch_betas` and `arch_weight_decay`.
-        arch_learning_rate: Of the default optimizer.
-        arch_weight_decay: Of the default optimizer.
-        arch_betas: Of the default optimizer.
+        arch_learning_rate: Of the default optimizer; 3e-4 if None.
+        arch_weight_decay: Of the default optimizer; 1e-3 if None.
+        arch_betas: Of the default optimizer; (0.5, 0.999) if None.
         arch_start_epoch: Epochs that train the weights only.
         unrolled: Second order: the logits' gradient through one step of the weights.
         hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
@@ -67,9 +74,9 @@ class BilevelTrainer(SearchTrainer):
         *,
         mutator: MutatorLike,
         arch_optimizer: Optimizer | None = None,
-        arch_learning_rate: float = 3e-4,
-        arch_weight_decay: float = 1e-3,
-        arch_betas: tuple[float, float] = (0.5, 0.999),
+        arch_learning_rate: float | None = None,
+        arch_weight_decay: float | None = None,
+        arch_betas: tuple[float, float] | None = None,
         arch_start_epoch: int = 0,
         unrolled: bool = False,
         hessian: Literal["finite_difference", "exact"] = "finite_difference",
@@ -80,6 +87,10 @@ class BilevelTrainer(SearchTrainer):
             raise OptionError(f"hessian must be one of {', '.join(HESSIANS)}, got {hessian!r}.")
         if not 0 < split < 1:
             raise OptionError(f"split must lie between 0 and 1, got {split}.")
+        if hessian == "exact" and not unrolled:
+            raise OptionError("hessian='exact' is a form of the second order: set unrolled=True.")
+        if unrolled:
+            check_plain_sgd(optimizer)
         super().__init__(
             model,
             loss,
@@ -91,22 +102,26 @@ class BilevelTrainer(SearchTrainer):
             mutator=mutator,
             **kwargs,
         )
+        if not 0 <= arch_start_epoch < num_epochs:
+            raise OptionError(
+                f"arch_start_epoch must lie in [0, {num_epochs}), for the logits to be trained at "
+                f"all; got {arch_start_epoch}."
+            )
         if not self.alphas:
             raise OptionError(
                 f"{type(self.mutator).__name__} has no logits to train. Use a differentiable "
                 "mutator such as darts, or a single-path trainer."
             )
-        self.arch_optimizer = (
-            arch_optimizer
-            or self.mutator.arch_optimizer(self.alphas)
-            or Adam(
-                self.alphas,
-                lr=arch_learning_rate,
-                betas=arch_betas,
-                weight_decay=arch_weight_decay,
+        given = {"lr": arch_learning_rate, "weight_decay": arch_weight_decay, "betas": arch_betas}
+        given = {name: value for name, value in given.items() if value is not None}
+        optimizer_of_logits = arch_optimizer or self.mutator.arch_optimizer(self.alphas)
+        if optimizer_of_logits is not None and given:
+            raise OptionError(
+                f"The logits have an optimizer of their own, so {', '.join(given)} of the default "
+                "one would not be used. Set them in that optimizer."
             )
-        )
-        _check_separate(self.arch_optimizer, self.weights)
+        self.arch_optimizer = optimizer_of_logits or Adam(self.alphas, **{**ADAM, **given})
+        _check_separate(self.arch_optimizer, self.weights, self.alphas)
         self.arch_start_epoch = arch_start_epoch
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
@@ -207,16 +222,26 @@ class DartsTrainer(BilevelTrainer):
         **kwargs: Any,
     ) -> None:
         if arc_learning_rate is not None:
+            if kwargs.get("arch_learning_rate") is not None:
+                raise OptionError(
+                    "arc_learning_rate and arch_learning_rate are two names of one option. "
+                    "Give one of them."
+                )
             kwargs["arch_learning_rate"] = arc_learning_rate
         super().__init__(*args, mutator=mutator or "darts", **kwargs)
 
 
-def _check_separate(arch_optimizer: Optimizer, weights: Sequence[nn.Parameter]) -> None:
-    owned = {id(w) for w in weights}
-    for group in arch_optimizer.param_groups:
-        for param in group["params"]:
-            if id(param) in owned:
-                raise OptionError(
-                    "The architecture optimizer holds a network weight. "
-                    "Make it of mutator.parameters() only."
-                )
+def _check_separate(
+    arch_optimizer: Optimizer, weights: Sequence[nn.Parameter], alphas: Sequence[nn.Parameter]
+) -> None:
+    stepped = {id(p) for group in arch_optimizer.param_groups for p in group["params"]}
+    if stepped & {id(w) for w in weights}:
+        raise OptionError(
+            "The architecture optimizer holds a network weight. "
+            "Make it of mutator.parameters() only."
+        )
+    if not {id(a) for a in alphas} <= stepped:
+        raise OptionError(
+            "The architecture optimizer does not hold the mutator's logits, so they would never "
+            "move. Make it of mutator.parameters(), of the very mutator that is passed."
+        )

@@ -102,14 +102,7 @@ def virtual_weights(
     Raises:
         OptionError: If it is not plain SGD.
     """
-    if not isinstance(optimizer, SGD) or any(
-        group["nesterov"] or group["dampening"] or group["maximize"]
-        for group in optimizer.param_groups
-    ):
-        raise OptionError(
-            "The second-order step follows SGD with momentum and weight decay, without nesterov, "
-            f"dampening or maximize; got {optimizer}. Use torch.optim.SGD or unrolled=False."
-        )
+    check_plain_sgd(optimizer)
     gradient_of = {id(w): grad for w, grad in zip(weights, grads, strict=True)}
     after = {}
     with torch.no_grad():
@@ -125,6 +118,18 @@ def virtual_weights(
                     step = step + group["momentum"] * buffer
                 after[id(w)] = w - group["lr"] * step
     return [after[id(w)] for w in weights]
+
+
+def check_plain_sgd(optimizer: Optimizer) -> None:
+    """Raises OptionError if a step of `optimizer` is not the one that `virtual_weights` takes."""
+    if not isinstance(optimizer, SGD) or any(
+        group["nesterov"] or group["dampening"] or group["maximize"]
+        for group in optimizer.param_groups
+    ):
+        raise OptionError(
+            "The second-order step follows SGD with momentum and weight decay, without nesterov, "
+            f"dampening or maximize; got {optimizer}. Use torch.optim.SGD or unrolled=False."
+        )
 
 
 def learning_rates(optimizer: Optimizer, weights: Sequence[nn.Parameter]) -> list[float]:

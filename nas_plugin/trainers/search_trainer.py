@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.data import split_indices
 from nas_plugin.data.nested import mapped, sample_count
 from nas_plugin.errors import OptionError
@@ -208,6 +209,11 @@ def make_mutator(mutator: MutatorLike, model: nn.Module, seed: int) -> Mutator:
         made = mutator(model)
     if not isinstance(made, Mutator):
         raise OptionError(f"A mutator is a name, a class, a factory or a Mutator, got {mutator!r}.")
+    if any(entry.block.binding is not made.binding for entry in keyed_blocks(model)):
+        raise OptionError(
+            f"The {type(made).__name__} decides another model than the one to be searched. Make it "
+            "of this model, or call mutator.bind(model)."
+        )
     return made
 
 

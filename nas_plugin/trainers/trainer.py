@@ -130,6 +130,11 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss, self.metrics, self.optimizer = loss, metrics, optimizer
         self.weights = [p for group in optimizer.param_groups for p in group["params"]]
+        if not {id(w) for w in self.weights} & {id(p) for p in self.model.parameters()}:
+            raise OptionError(
+                "The optimizer holds no parameter of the model, so nothing would be trained. Make "
+                "it of model.parameters(), of the very model that is passed."
+            )
         self.num_epochs = num_epochs
         self.grad_clip, self.accumulate = grad_clip, accumulate
         self.log_frequency = log_frequency
@@ -151,6 +156,8 @@ class Trainer:
         self.valid_loader = make_loader(
             dataset_valid, shuffle=False, augment=eval_augment, **self._data
         )
+        if len(self.valid_loader) == 0:
+            raise OptionError("dataset_valid is empty. Give the data that nothing is trained on.")
         self.epoch = self.batch = self.step = 0
         self._meters = Meters()
         self._elapsed = 0.0

@@ -235,6 +235,12 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
         ({"mutator": "random"}, "has no logits to train"),
         ({"resume": True}, "need a checkpoint_dir"),
         ({"batch_size": 33}, "training set is too small"),
+        ({"hessian": "exact"}, "set unrolled=True"),
+        ({"arch_start_epoch": 1}, r"arch_start_epoch must lie in \[0, 1\)"),
+        ({"arch_start_epoch": -1}, "arch_start_epoch must lie in"),
+        ({"arc_learning_rate": 0.1, "arch_learning_rate": 0.1}, "two names of one option"),
+        ({"optimizer": torch.optim.SGD(make_net().parameters())}, "no parameter of the model"),
+        ({"mutator": DartsMutator(make_net())}, "decides another model"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
@@ -305,3 +311,25 @@ def test_validation_weighs_batches_by_their_samples() -> None:
     trainer.valid_loader = make_loader(batches, batch_size=1, seed=0)
 
     assert trainer.validate()["loss"] == (6 * 6 + 2 * 2) / 8
+
+
+def test_an_optimizer_of_other_logits_is_refused() -> None:
+    other = DartsMutator(make_net())
+    with pytest.raises(OptionError, match="does not hold the mutator's logits"):
+        make_trainer(arch_optimizer=torch.optim.Adam(other.parameters()))
+
+
+def test_options_of_the_default_optimizer_need_the_default_optimizer() -> None:
+    net = make_net()
+    mutator = DartsMutator(net)
+    own = torch.optim.Adam(mutator.parameters())
+    with pytest.raises(OptionError, match="so lr, betas of the default one would not be used"):
+        make_trainer(
+            net, mutator=mutator, arch_optimizer=own, arch_learning_rate=0.1, arch_betas=(0.5, 0.9)
+        )
+
+
+def test_second_order_refuses_other_optimizers_at_once() -> None:
+    net = make_net()
+    with pytest.raises(OptionError, match="follows SGD"):
+        make_trainer(net, optimizer=torch.optim.Adam(net.parameters()), unrolled=True)

@@ -115,7 +115,7 @@ def worker(rank: int, port: int, folder: str, jobs: list[dict[str, Any]]) -> Non
 
 
 JOBS: dict[str, dict[str, Any]] = {
-    "first order": {"unrolled": False, "hessian": "exact", "norm": False},
+    "first order": {"unrolled": False, "hessian": "finite_difference", "norm": False},
     "finite difference": {"unrolled": True, "hessian": "finite_difference", "norm": False},
     "exact": {"unrolled": True, "hessian": "exact", "norm": False},
     "batch statistics": {"unrolled": True, "hessian": "exact", "norm": True},
