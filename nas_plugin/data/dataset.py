@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from nas_plugin.errors import DataError, OptionError
 from nas_plugin.registry import Registry
 
+#: What a reader has that names no other `splits`.
 SPLITS = ("train", "test")
 
 #: Name → ``reader(root, split, **options)``.
@@ -107,7 +108,7 @@ def load_data(
     Args:
         name: A name in the registry, the path of an ``.npz`` file, or a folder that holds one
             folder of images a class.
-        split: ``train`` or ``test``.
+        split: ``train`` or ``test``, and ``valid`` of sentences.
         root: The folder of the data set's files, or one above it.
         limit: Keep that many samples, classes in proportion, drawn from `seed`.
         seed: Of the draw.
@@ -115,11 +116,13 @@ def load_data(
 
     Raises:
         UnknownNameError: If it is neither a name nor a path.
+        OptionError: If the data set has no such split, or an option is not allowed.
         DataError: If files are missing or malformed.
     """
-    if split not in SPLITS:
-        raise OptionError(f"split must be train or test, got {split!r}.")
     reader = data_sets.get(_reader_name(name))
+    splits = getattr(reader, "splits", SPLITS)
+    if split not in splits:
+        raise OptionError(f"{name}: split must be {' or '.join(splits)}, got {split!r}.")
     if _reader_name(name) != name:
         options["path"] = Path(name)
     dataset = reader(root=None if root is None else Path(root), split=split, **options)

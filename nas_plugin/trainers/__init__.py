@@ -1,5 +1,6 @@
 """Trainers: each a loop; they know mutators by their base class."""
 
+from nas_plugin.trainers.best_epoch import BestEpoch
 from nas_plugin.trainers.bilevel import BilevelTrainer, DartsTrainer
 from nas_plugin.trainers.callbacks import (
     ArchitectureCheckpoint,
@@ -17,6 +18,7 @@ from nas_plugin.trainers.trainer import Trainer
 
 __all__ = [
     "ArchitectureCheckpoint",
+    "BestEpoch",
     "BilevelTrainer",
     "Callback",
     "DartsTrainer",
