@@ -1,0 +1,82 @@
+"""The test set is measured where validation is better than before, and chooses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nas_plugin.data import ArrayDataset
+from nas_plugin.errors import OptionError
+from nas_plugin.files import load_checkpoint
+from nas_plugin.trainers import BestEpoch, Callback, RetrainTrainer, Trainer, accuracy
+
+
+class Played(RetrainTrainer):
+    """Validates to values that were decided before."""
+
+    values: tuple[float, ...] = (0.5, 0.7, 0.7, 0.6)
+
+    def measured(self, loader: Any) -> dict[str, float]:
+        if loader is self.valid_loader:
+            return {"loss": 0.0, "accuracy": self.values[self.epoch]}
+        return super().measured(loader)
+
+
+class Seen(Callback):
+    """Keeps what is recorded of the test set."""
+
+    def __init__(self) -> None:
+        self.tests: list[tuple[int, float]] = []
+
+    def on_record(self, record: Any) -> None:
+        if record["phase"] == "test":
+            self.tests.append((record["epoch"], record["accuracy"]))
+
+
+def data(seed: int) -> ArrayDataset:
+    generator = torch.Generator().manual_seed(seed)
+    return ArrayDataset(torch.randn(16, 3, generator=generator), torch.arange(16) % 2)
+
+
+def trainer(best: BestEpoch, seen: Seen, **options: Any) -> Played:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    return Played(
+        model, nn.functional.cross_entropy, accuracy, optimizer, options.pop("epochs", 4), data(0),
+        data(1), batch_size=8, device="cpu", callbacks=[best, seen], **options,
+    )  # fmt: skip
+
+
+def test_the_first_of_equal_epochs_is_measured_with_its_own_weights(tmp_path: Path) -> None:
+    best, seen = BestEpoch(data(2), path=tmp_path / "model.pt"), Seen()
+    trainer(best, seen).train()
+
+    assert (best.epoch, best.valid) == (1, 0.7)
+    assert [epoch for epoch, _ in seen.tests] == [0, 1]
+    assert seen.tests[1][1] == best.test["accuracy"]
+    model = nn.Linear(3, 2)
+    model.load_state_dict(load_checkpoint(tmp_path / "model.pt"))
+    test = data(2)
+    right = (model(test.inputs).argmax(dim=1) == test.targets).double().mean()
+    assert float(right) == best.test["accuracy"]
+
+
+def test_a_resumed_run_keeps_what_was_best(tmp_path: Path) -> None:
+    trainer(BestEpoch(data(2)), Seen(), epochs=2, checkpoint_dir=tmp_path).train()
+    unbroken = BestEpoch(data(2))
+    trainer(unbroken, Seen()).train()
+
+    best, seen = BestEpoch(data(2)), Seen()
+    trainer(best, seen, checkpoint_dir=tmp_path, resume=True).train()
+    assert seen.tests == []
+    assert best.state_dict() == unbroken.state_dict()
+
+
+def test_it_belongs_to_a_trainer_that_keeps_a_best() -> None:
+    with pytest.raises(OptionError, match="belongs to a RetrainTrainer; Trainer"):
+        BestEpoch(data(0)).build(Trainer.__new__(Trainer))
