@@ -30,9 +30,9 @@ from nas_plugin.runtime import (
 )
 from nas_plugin.trainers.callbacks import Callback
 from nas_plugin.trainers.meters import Meters
+from nas_plugin.trainers.metrics import Metrics, checked_metrics
 
 Loss = Callable[[Any, Any], Tensor]
-Metrics = Callable[[Any, Any], Mapping[str, Tensor | float]]
 Values = dict[str, Tensor | float]
 
 _log = logging.getLogger(__name__)
@@ -127,8 +127,10 @@ class Trainer:
         self.model = unwrap(model).to(self.device)
         self.channels_last = channels_last
         if channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss, self.metrics, self.optimizer = loss, metrics, optimizer
+            for param in self.model.parameters():  # Module.to() fails on those of five dimensions
+                if param.dim() == 4:
+                    param.data = param.data.contiguous(memory_format=torch.channels_last)
+        self.loss, self.metrics, self.optimizer = loss, checked_metrics(metrics), optimizer
         self.weights = [p for group in optimizer.param_groups for p in group["params"]]
         if not {id(w) for w in self.weights} & {id(p) for p in self.model.parameters()}:
             raise OptionError(

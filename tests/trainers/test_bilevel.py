@@ -333,3 +333,36 @@ def test_second_order_refuses_other_optimizers_at_once() -> None:
     net = make_net()
     with pytest.raises(OptionError, match="follows SGD"):
         make_trainer(net, optimizer=torch.optim.Adam(net.parameters()), unrolled=True)
+
+
+def test_layers_of_any_dimension_are_searched() -> None:
+    net = nn.Sequential(
+        LayerChoice([nn.Conv3d(1, 2, 1), nn.Conv3d(1, 2, 3, padding=1)]),
+        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Unflatten(1, (2, 1, 1)),
+        nn.Conv2d(2, 2, 1), nn.Flatten(),
+    )  # fmt: skip
+    trainer = make_trainer(net)
+    batch = torch.randn(8, 1, 3, 3, 3), torch.arange(8) % 2
+
+    trainer.train_step((batch, batch))
+
+    assert trainer.model[4].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (lambda output, target: None, "must return a dict from names to numbers, got None"),
+        (lambda output, target: {"loss": 0.0}, "returned the name 'loss'"),
+        (lambda output, target: {"each": output}, r"metric 'each' has the shape \(8, 2\)"),
+    ],
+)
+def test_metrics_are_named_single_numbers(metrics: Any, message: str) -> None:
+    net = make_net()
+    data = ArrayDataset(*BATCH)
+    trainer = DartsTrainer(
+        net, nn.functional.cross_entropy, metrics, torch.optim.SGD(net.parameters(), lr=0.1), 1,
+        (data, data), data, batch_size=8, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(OptionError, match=message):
+        trainer.train()
