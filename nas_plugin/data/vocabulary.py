@@ -44,7 +44,7 @@ class Vocabulary:
             max_size: Keep that many words.
 
         Raises:
-            OptionError: If a number is not allowed.
+            OptionError: If a number is not allowed, or no word is left.
         """
         if min_count < 1 or (max_size is not None and max_size < 1):
             raise OptionError(
@@ -52,6 +52,11 @@ class Vocabulary:
             )
         counts = Counter(word for sentence in sentences for word in sentence)
         kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
+        if not kept:
+            raise OptionError(
+                f"No word of the training part is there {min_count} times or more, so all would be "
+                "unknown. Lower min_count."
+            )
         return cls([word for _, word in kept[:max_size]])
 
     def __len__(self) -> int:

@@ -42,6 +42,11 @@ def test_numbers_that_are_not_positive_are_refused(numbers: dict[str, int]) -> N
         Vocabulary.of(SENTENCES, **numbers)
 
 
+def test_a_vocabulary_without_words_is_refused() -> None:
+    with pytest.raises(OptionError, match="Lower min_count"):
+        Vocabulary.of(SENTENCES, min_count=4)
+
+
 def test_a_word_twice_is_refused() -> None:
     with pytest.raises(OptionError, match="every word once"):
         Vocabulary(["a", "a"])
