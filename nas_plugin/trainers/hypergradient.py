@@ -36,6 +36,9 @@ def second_order(
 ) -> list[Tensor]:
     """Returns the gradient of each of `alphas`; weights are as before.
 
+    Where a gradient of the weights overflowed, as in fp16 until the loss scale has settled, it is
+    NaN and no forward pass sees the broken weights, which would spoil batch statistics for good.
+
     Args:
         optimizer: SGD, whose step is the virtual one.
         weights: What the optimizer steps.
@@ -48,7 +51,10 @@ def second_order(
         OptionError: If the optimizer is not plain SGD.
     """
     rates = learning_rates(optimizer, weights)
-    virtual = virtual_weights(optimizer, weights, train_gradient(weights))
+    step = train_gradient(weights)
+    if not _finite(step):
+        return _unknown(alphas)
+    virtual = virtual_weights(optimizer, weights, step)
     with swapped(weights, virtual):
         grads = valid_gradient([*alphas, *weights])
     direct = filled(grads[: len(alphas)], alphas)
@@ -56,6 +62,8 @@ def second_order(
     v = [
         rate * grad for rate, grad in zip(rates, filled(grads[len(alphas) :], weights), strict=True)
     ]
+    if not _finite(v):
+        return _unknown(alphas)
     implicit = filled(product(v), alphas)
     return [first - second for first, second in zip(direct, implicit, strict=True)]
 
@@ -149,6 +157,15 @@ def swapped(params: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterato
     finally:
         for param, value in zip(params, before, strict=True):
             param.data = value
+
+
+def _finite(grads: Sequence[Tensor | None]) -> bool:
+    known = [grad for grad in grads if grad is not None]
+    return not known or bool(torch.isfinite(torch.stack(torch._foreach_norm(known))).all())
+
+
+def _unknown(params: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [torch.full_like(param, float("nan")) for param in params]
 
 
 def filled(grads: Sequence[Tensor | None], params: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -197,6 +197,22 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_falls() -> None:
     assert scaler.get_scale() < 2.0**40
 
 
+@pytest.mark.parametrize("hessian", ["finite_difference", "exact"])
+def test_an_overflow_in_second_order_spoils_no_batch_statistics(hessian: str) -> None:
+    net = nn.Sequential(make_net()[0], nn.BatchNorm1d(4), nn.Linear(4, 2))
+    trainer = make_trainer(net, precision="fp16", unrolled=True, hessian=hessian)
+    scaler = trainer.precision._scaler
+    scaler.scale(torch.tensor(1.0))
+    scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40})
+    alphas = trainer.alphas[0].detach().clone()
+
+    trainer.arch_step(BATCH, OTHER)
+
+    assert torch.equal(trainer.alphas[0], alphas)
+    assert all(b.isfinite().all() for b in trainer.model.buffers())
+    assert scaler.get_scale() < 2.0**40
+
+
 def test_clipping_bounds_the_weight_gradient() -> None:
     free, clipped = make_trainer(), make_trainer(grad_clip=0.01)
     moved = []
