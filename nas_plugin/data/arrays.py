@@ -49,4 +49,13 @@ def npz(*, root: Path | None, split: str, path: Path | None = None) -> ArrayData
     inputs = torch.from_numpy(x)
     if inputs.dim() == 3:
         inputs = inputs[:, None]
-    return ArrayDataset(inputs, torch.from_numpy(y.astype(np.int64)), name=str(file))
+    if inputs.dim() == 4 and inputs.shape[3] in (1, 3) and inputs.shape[1] not in (1, 3):
+        raise DataError(
+            f"{file}: {names[0]} has the shape {tuple(x.shape)}, which looks like (N, H, W, C). "
+            "Images are (N, C, H, W): transpose them by x.transpose(0, 3, 1, 2)."
+        )
+    found = ArrayDataset(inputs, torch.from_numpy(y.astype(np.int64)), name=str(file))
+    # One number of classes for both splits, even where one lacks the last class.
+    others = [arrays[n] for n in ("y_train", "y_test") if n in arrays and arrays[n].size]
+    found.num_classes = max([found.num_classes, *(int(o.max()) + 1 for o in others)])
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,35 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     Args:
         folder: Holds one folder a class; classes are numbered in the order of their names.
         size: Side of the square in pixels.
+        classes: All classes, where `folder` need not hold each (a test set numbers its classes as
+            the training set does); those of `folder` if None.
 
     Raises:
-        DataError: If there is no class or a class has no image.
+        DataError: If there is no class, a class has no image, or is none of `classes`.
     """
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     flip = True
     crop = 0
 
-    def __init__(self, folder: Path, size: int = 224) -> None:
+    def __init__(self, folder: Path, size: int = 224, classes: Sequence[str] | None = None) -> None:
         if size < 1:
             raise OptionError(f"size must be a positive number of pixels, got {size}.")
         self.size = size
         self.name = str(folder)
-        self.classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-        if not self.classes:
+        found = class_names(folder)
+        if not found:
             raise DataError(f"{folder} holds no folder; make one a class, with its images inside.")
+        self.classes = found if classes is None else list(classes)
+        unknown = [name for name in found if name not in self.classes]
+        if unknown:
+            raise DataError(
+                f"{folder} holds the classes {unknown}, which the training set lacks; it has "
+                f"{self.classes}."
+            )
         self.files: list[tuple[Path, int]] = []
-        for label, name in enumerate(self.classes):
+        for name in found:
+            label = self.classes.index(name)
             images = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in ENDINGS)
             if not images:
                 raise DataError(
@@ -66,6 +77,11 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1), label
 
 
+def class_names(folder: Path) -> list[str]:
+    """Returns the names of the folders in `folder`, in their order."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
 @data_sets.register("image_folder")
 def image_folder(
     *, root: Path | None, split: str, path: Path | None = None, size: int = 224
@@ -85,7 +101,8 @@ def image_folder(
     if folder is None:
         raise DataError("The data set 'image_folder' needs its folder: --data-dir images/.")
     names = ("train",) if split == "train" else ("test", "val", "valid")
+    trained = class_names(folder / "train") if (folder / "train").is_dir() else None
     for name in names:
         if (folder / name).is_dir():
-            return ImageFolder(folder / name, size)
+            return ImageFolder(folder / name, size, trained or None)
     raise DataError(f"{folder} holds no folder {' or '.join(names)}; make it, one folder a class.")

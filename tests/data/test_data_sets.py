@@ -179,6 +179,7 @@ def test_missing_files_are_listed_with_where_was_looked(tmp_path: Path) -> None:
         ({"x_train": np.zeros((2, 3)), "y_train": np.array([0, -1])}, "negative"),
         ({"x_train": np.zeros((2, 3)), "y_train": np.zeros((2, 2), int)}, r"shape \(N,\)"),
         ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0, int)}, "not 0"),
+        ({"x_train": np.zeros((2, 8, 8, 3)), "y_train": np.zeros(2, int)}, r"\(N, H, W, C\)"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -227,6 +228,25 @@ def test_image_folders_are_read_as_they_are_used(tmp_path: Path) -> None:
     (tmp_path / "train" / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
         load_data(str(tmp_path))
+
+
+def test_both_splits_number_classes_alike(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for split, names in (("train", ("ant", "bee", "cat")), ("test", ("ant", "cat"))):
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / split / name / "a.png")
+    test = load_data(str(tmp_path), split="test", size=4)
+    assert test.num_classes == 3 and [label for _, label in test.files] == [0, 2]
+    (tmp_path / "test" / "dog").mkdir()
+    with pytest.raises(DataError, match=r"classes \['dog'\], which the training set lacks"):
+        load_data(str(tmp_path), split="test")
+
+    x = np.zeros((2, 3))
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=[0, 1], x_test=x, y_test=[0, 4])
+    file = str(tmp_path / "d.npz")
+    assert [load_data(file, split=s).num_classes for s in ("train", "test")] == [5, 5]
 
 
 def test_unknown_names_and_splits_are_named() -> None:
