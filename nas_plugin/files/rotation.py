@@ -56,6 +56,11 @@ def save_rotating(folder: PathLike, state: Mapping[str, Any], step: int, keep: i
     return path
 
 
+def holds_checkpoint(folder: PathLike) -> bool:
+    """Says whether a folder holds a checkpoint, whole or not."""
+    return bool(_newest_first(Path(folder)))
+
+
 def load_latest(folder: PathLike) -> dict[str, Any] | None:
     """Returns the state of the newest whole checkpoint, or None; see `find_latest`."""
     latest = find_latest(folder)

@@ -173,6 +173,9 @@ class BilevelTrainer(SearchTrainer):
             product,
         )
 
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "second order": self.unrolled and self.hessian}
+
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "arch_optimizer": self.arch_optimizer.state_dict()}
 

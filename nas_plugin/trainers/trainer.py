@@ -18,6 +18,7 @@ from nas_plugin.data import Loader, make_loader
 from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
+from nas_plugin.files.rotation import holds_checkpoint
 from nas_plugin.runtime import (
     Interrupted,
     InterruptGuard,
@@ -144,6 +145,8 @@ class Trainer:
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.checkpoint_every = checkpoint_every
         self.resume = resume
+        self._check_folder()
+        self._rates = [float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups]
         self._data: dict[str, Any] = {
             "batch_size": batch_size,
             "seed": seed,
@@ -195,7 +198,19 @@ class Trainer:
             "position": [self.epoch, self.batch, self.step],
             "elapsed": self.elapsed,
             "random": random_state(),
-            "fingerprint": fingerprint(),
+            "settings": self.settings(),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what a resumed run must share with the one that was saved."""
+        return {
+            **fingerprint(),
+            "seed": self.seed,
+            "samples a step": self._data["batch_size"] * self.ranks.world_size,
+            "steps an epoch": self.steps_per_epoch,
+            "epochs": self.num_epochs,
+            "precision": self.precision.name,
+            "learning rates": self._rates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -220,11 +235,12 @@ class Trainer:
             ) from error
         self._started = time.monotonic()
         set_random_state(state["random"])
-        for name, value in fingerprint().items():
-            if state["fingerprint"].get(name) != value:
+        for name, value in self.settings().items():
+            if state["settings"].get(name) != value:
                 _log.warning(
-                    "resumed with %s %s, saved with %s: results will not be bit-identical",
-                    name, value, state["fingerprint"].get(name),
+                    "resumed with %s %s, saved with %s: results will not be bit-identical, and "
+                    "optimizers and schedules go on as they were saved",
+                    name, value, state["settings"].get(name),
                 )  # fmt: skip
 
     # The loop.
@@ -349,17 +365,20 @@ class Trainer:
     def _find_start(self) -> None:
         if self.checkpoint_dir is None:
             return
-        found = load_latest(self.checkpoint_dir) if self.checkpoint_dir.is_dir() else None
-        if found is None:
-            if self.resume:
-                _log.warning("no checkpoint in %s: starting anew", self.checkpoint_dir)
-            return
-        if not self.resume:
+        self._check_folder()
+        found = load_latest(self.checkpoint_dir)
+        if found is not None:
+            self.load_state_dict(found)
+        elif self.resume:
+            _log.warning("no checkpoint in %s: starting anew", self.checkpoint_dir)
+
+    def _check_folder(self) -> None:
+        folder = self.checkpoint_dir
+        if folder is not None and not self.resume and holds_checkpoint(folder):
             raise OptionError(
-                f"{self.checkpoint_dir} holds the checkpoint of an earlier run. Pass resume "
-                "(--resume) to go on, or choose another folder (--out)."
+                f"{folder} holds the checkpoint of an earlier run. Pass resume (--resume) to go "
+                "on, or choose another folder (--out)."
             )
-        self.load_state_dict(found)
 
     def _check_finite(self, values: Mapping[str, Tensor | float]) -> None:
         value = float(values.get("loss", 0.0))

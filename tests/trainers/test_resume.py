@@ -225,3 +225,25 @@ def test_sigkill_of_a_real_process_resumes_bit_identically(
     trainer.train()
 
     assert_same(everything(trainer), uninterrupted[False])
+
+
+def test_what_differs_from_the_saved_run_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KilledError):
+        make_trainer(tmp_path, kill_at=5).train()
+    trainer = make_trainer(tmp_path, resume=True)
+    trainer.num_epochs, trainer._rates = 5, [0.3]
+
+    trainer.train()
+
+    assert "resumed with epochs 5, saved with 4" in caplog.text
+    assert "resumed with learning rates [0.3], saved with [0.1]" in caplog.text
+    assert len(caplog.records) == 2
+
+
+def test_an_earlier_run_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
+    make_trainer(tmp_path).train()
+
+    with pytest.raises(OptionError, match="earlier run"):
+        make_trainer(tmp_path)
