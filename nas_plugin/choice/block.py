@@ -113,6 +113,22 @@ class ChoiceBlock(Mutable):
                 "call mutator.unbind(model) first."
             )
 
+    def weighted(self, mix: Tensor | None, index: int, output: Any) -> Any:
+        """Returns a candidate's output times its coefficient; as it is where there is no mix.
+
+        Raises:
+            ChoiceError: If something else than a tensor is to be mixed.
+        """
+        if mix is None:
+            return output
+        if not isinstance(output, Tensor):
+            raise ChoiceError(
+                f"{self.label} mixes tensors, but '{self.candidates[index]}' gives a "
+                f"{type(output).__name__}. Wrap it so that it gives one tensor, or search single "
+                "paths."
+            )
+        return mix[index] * output
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_binding": None, "_bound_key": None}
 

@@ -93,10 +93,7 @@ class InputChoice(ChoiceBlock):
     def forward(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
         decision = self.decision()
         tensors = self.as_list(inputs)
-        chosen = [
-            tensors[i] if decision.mix is None else decision.mix[i] * tensors[i]
-            for i in decision.active
-        ]
+        chosen = [self.weighted(decision.mix, i, tensors[i]) for i in decision.active]
         names = [self.candidates[i] for i in decision.active]
         out = reduce_chosen(chosen, names, self.reduction, self.key)
         return (out, mask_of(decision.active, self.n_candidates)) if self.return_mask else out

@@ -79,7 +79,7 @@ class LayerChoice(ChoiceBlock):
                     output = candidate(*args, **kwargs)
             else:
                 output = candidate(*args, **kwargs)
-            outputs.append(output if decision.mix is None else decision.mix[index] * output)
+            outputs.append(self.weighted(decision.mix, index, output))
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)
         return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out

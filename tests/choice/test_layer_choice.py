@@ -154,6 +154,16 @@ def test_outputs_of_different_shapes_are_named() -> None:
         model(X)
 
 
+def test_what_cannot_be_mixed_is_named_and_runs_as_a_single_path() -> None:
+    choice = LayerChoice({"lstm": nn.LSTM(3, 3), "gru": nn.GRU(3, 3)}, key="rnn")
+    mixed = decided(choice, Decision(torch.ones(2), (0, 1)))
+    with pytest.raises(ChoiceError, match="'rnn' mixes tensors, but 'lstm' gives a tuple"):
+        mixed(X)
+
+    choice.binding.decisions = {"rnn": Decision(None, (1,))}
+    assert choice(X)[0].shape == (2, 3)
+
+
 def test_a_bound_block_cannot_be_edited() -> None:
     model = nn.Sequential(LayerChoice([Scale(1.0), Scale(2.0)]))
     mutator = DartsMutator(model)
