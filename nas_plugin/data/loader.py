@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
 
 from nas_plugin.data.augment import Augment
 from nas_plugin.data.dataset import ArrayDataset
@@ -88,7 +92,7 @@ def make_loader(
         )
         if isinstance(dataset, ArrayDataset):
             return ResidentLoader(dataset, plan, augment, torch.device(device))
-        return StreamingLoader(dataset, plan, augment, torch.device(device), workers)
+        return StreamingLoader(dataset, plan, augment, torch.device(device), workers, seed)
     if not isinstance(dataset, Sized) or not hasattr(dataset, "__iter__"):
         raise DataError(
             f"A {type(dataset).__name__} cannot be read in batches. Give an ArrayDataset, a torch "
@@ -183,8 +187,9 @@ class StreamingLoader:
         augment: Augment | None,
         device: torch.device,
         workers: int,
+        seed: int,
     ) -> None:
-        self._dataset = _Numbered(dataset)
+        self._dataset, self._seed = dataset, seed
         self._plan, self._augment, self._device = plan, augment, device
         self._workers = workers
 
@@ -194,7 +199,7 @@ class StreamingLoader:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         batches = [indices.tolist() for indices in self._plan.epoch(epoch, start)]
         loader = DataLoader(
-            self._dataset,
+            _Numbered(self._dataset, self._seed, epoch),
             batch_sampler=_Given(batches),
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
@@ -211,7 +216,8 @@ class WrappedLoader:
     """Batches of a loader that the user made.
 
     Its generator, or its sampler's, is seeded anew for every epoch where it has one; what it draws
-    otherwise is its own. Steps before `start` are read and passed over.
+    otherwise is its own. Steps before `start` are read and passed over; what they draw from the
+    global generators is drawn as if it had not been.
     """
 
     def __init__(self, loader: Any, seed: int, device: torch.device, limit: int | None) -> None:
@@ -231,19 +237,44 @@ class WrappedLoader:
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**63)
         for owner in self._drawing:
             setattr(owner, "generator", generator)  # noqa: B010
-        for i, (inputs, targets) in zip(range(len(self)), self._loader, strict=False):
-            if i >= start:
-                yield _moved(inputs, self._device), _moved(targets, self._device)
+        batches = islice(self._loader, len(self))
+        with _global_generators_kept():
+            for _ in range(start):
+                next(batches, None)
+        for inputs, targets in batches:
+            yield _moved(inputs, self._device), _moved(targets, self._device)
 
 
 class _Numbered(Dataset[Any]):
-    """Gives each sample with its index, so that augmentation knows which it is."""
+    """Gives each sample with its index, so that augmentation knows which it is.
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self._dataset = dataset
+    What a data set draws in a worker is f(seed, epoch, index) as well: generators that live as long
+    as the worker would stand elsewhere after a resume. In the search's own process they are part
+    of its checkpoint.
+    """
+
+    def __init__(self, dataset: Dataset[Any], seed: int, epoch: int) -> None:
+        self._dataset, self._seed, self._epoch = dataset, seed, epoch
 
     def __getitem__(self, index: int) -> Any:
+        if get_worker_info() is not None:
+            drawn = random.Random(f"{self._seed}/{self._epoch}/{index}").getrandbits(32)
+            random.seed(drawn)
+            np.random.seed(drawn)
+            torch.manual_seed(drawn)
         return index, self._dataset[index]
+
+
+@contextmanager
+def _global_generators_kept() -> Iterator[None]:
+    """Undoes what the block draws from the generators of torch, NumPy and Python."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
 
 
 class _Given(BatchSampler):

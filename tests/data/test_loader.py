@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -186,3 +190,29 @@ def test_normalize_and_the_standard_of_a_set() -> None:
     assert standard_augment(DATA, train=True) is None
     with pytest.raises(OptionError, match="one positive std a channel"):
         Normalize((0.5,), (0.0,))
+
+
+class Noisy(TensorDataset):
+    """Draws from the global generators, as torchvision's transforms do."""
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = super().__getitem__(index)
+        return x + torch.rand(()) + random.random() + np.random.rand(), y
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_data_set_draws_goes_on_from_any_step(workers: int, wrapped: bool) -> None:
+    noisy: Any = Noisy(torch.zeros(12), torch.arange(12))
+    if wrapped:
+        noisy = DataLoader(noisy, batch_size=3, num_workers=workers)
+    loader = make_loader(noisy, batch_size=3, seed=1, workers=workers)
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)
+    batches = loader.batches(0)
+    next(batches), next(batches)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    rest = list(batches)
+
+    torch.set_rng_state(states[0]), random.setstate(states[1]), np.random.set_state(states[2])
+
+    assert_equal(collected(loader, start=2), rest)
