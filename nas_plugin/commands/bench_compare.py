@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="schedule of the signal (default: the shortest)")
     parser.add_argument("--budget-seconds", type=float, help="simulated seconds of a run")
     parser.add_argument("--budget-trials", type=int, help="evaluations of a run")
+    parser.add_argument(
+        "--cost", metavar="METRIC", help="what a run is charged, such as trainval_once_seconds"
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parser.add_argument("--out", default="runs/compare", help="folder for what is written")
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
     budget = Budget(trials=args.budget_trials, simulated_seconds=args.budget_seconds)
     protocol = Protocol.make(
-        args.benchmark, dataset=args.dataset, epochs=args.epochs, budget=budget
+        args.benchmark, dataset=args.dataset, epochs=args.epochs, budget=budget, cost=args.cost
     )
     entrants = [parse_entrant(text) for text in dict.fromkeys(args.strategies)]
     seeds = range(args.first_seed, args.first_seed + args.seeds)

@@ -34,16 +34,24 @@ class Protocol:
         dataset: The data set of the signal.
         epochs: The schedule of the signal; None if the table has one.
         budget: Of every run.
+        cost: The metric of the table that is charged; None is that of `Benchmark.cost`.
     """
 
     benchmark: str
     dataset: str | None
     epochs: int | None
     budget: Budget
+    cost: str | None = None
 
     @classmethod
     def make(
-        cls, benchmark: str, *, dataset: str | None, epochs: int | None, budget: Budget
+        cls,
+        benchmark: str,
+        *,
+        dataset: str | None,
+        epochs: int | None,
+        budget: Budget,
+        cost: str | None = None,
     ) -> Protocol:
         """Fills in the first data set and the shortest schedule of its validation accuracy.
 
@@ -63,13 +71,13 @@ class Protocol:
                 and column.epochs is not None
             ]
             epochs = min(schedules, default=None)
-        protocol = cls(benchmark, dataset, epochs, budget)
+        protocol = cls(benchmark, dataset, epochs, budget, cost)
         protocol.evaluator(table)
         return protocol
 
     def evaluator(self, table: Benchmark) -> TableEvaluator:
         """Returns what answers the strategies."""
-        return TableEvaluator(table, dataset=self.dataset, epochs=self.epochs)
+        return TableEvaluator(table, dataset=self.dataset, epochs=self.epochs, cost=self.cost)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
     """States the release and the protocol."""
     table = open_benchmark(protocol.benchmark)
     budget = protocol.budget
+    charged = f"`{protocol.cost}`" if protocol.cost else "training and validation"
     limits = [
-        f"{budget.simulated_seconds:,.0f} simulated seconds (training and a validation after every "
-        "epoch; the evaluation that would exceed them is discarded)"
+        f"{budget.simulated_seconds:,.0f} simulated seconds ({charged}; the evaluation that would "
+        "exceed them is discarded)"
         if budget.simulated_seconds is not None
         else "",
         f"{budget.trials:,} evaluations" if budget.trials is not None else "",

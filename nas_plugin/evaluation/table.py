@@ -23,6 +23,7 @@ class TableEvaluator:
         epochs: The schedule of proposals without a fidelity; None is the longest.
         seed: The run; None is the mean.
         metric: What is reported as ``default``.
+        cost: The metric that is reported as seconds; None is `Benchmark.cost_column`.
         extra: Further metrics that are reported by their name (``params``, a latency).
 
     Raises:
@@ -38,12 +39,14 @@ class TableEvaluator:
         epochs: int | None = None,
         seed: int | None = None,
         metric: str = "accuracy",
+        cost: str | None = None,
         extra: Sequence[str] = (),
     ) -> None:
         if "default" in extra:
             raise OptionError("An extra metric cannot be called 'default', which is the signal.")
         self._benchmark, self._dataset, self._seed = benchmark, dataset, seed
         self._metric, self._epochs, self._extra = metric, epochs, tuple(extra)
+        self._cost = cost
         self._signals: dict[int | None, Signal] = {}
         self._extra_columns = {
             name: benchmark.column(metric=name, dataset=dataset, epochs=epochs) for name in extra
@@ -69,10 +72,13 @@ class TableEvaluator:
         values = self._benchmark.column(
             **asked, split="valid", metric=self._metric, seed=self._seed
         )
-        try:
-            costs = self._benchmark.cost_column(**asked)
-        except BenchmarkError:
-            costs = None  # a budget in simulated seconds will say that there are none
+        if self._cost is not None:
+            costs = self._benchmark.column(**asked, metric=self._cost)
+        else:
+            try:
+                costs = self._benchmark.cost_column(**asked)
+            except BenchmarkError:
+                costs = None  # a budget in simulated seconds will say that there are none
         self._signals[epochs] = values, costs
         return values, costs
 

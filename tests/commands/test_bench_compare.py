@@ -13,10 +13,10 @@ from nas_plugin.evaluation.compare import parse_entrant
 
 @pytest.fixture
 def table(tmp_path):
-    lines = ["op,width,valid_accuracy,test_accuracy,seconds,zc_guess"]
+    lines = ["op,width,valid_accuracy,test_accuracy,seconds,own_seconds,zc_guess"]
     for i, op in enumerate("abcd"):
         for width in (1, 2, 3, 4):
-            lines.append(f"{op},{width},{40 + 5 * i + width},{30 + 5 * i + width},10,{-i}")
+            lines.append(f"{op},{width},{40 + 5 * i + width},{30 + 5 * i + width},10,7,{-i}")
     (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
     return import_user_table(tmp_path / "own.csv", tmp_path / "own.nastab")
 
@@ -57,6 +57,17 @@ def test_a_comparison_prints_its_protocol_and_keeps_zero_cost_rows_apart(compare
     assert records[0]["path"][0][0] == 10
     assert (tmp_path / "out/table.md").read_text() == printed
     assert (tmp_path / "out/regret.png").stat().st_size > 1000
+
+
+def test_another_cost_may_be_charged(compare, tmp_path):
+    _, printed = compare(
+        "--strategies", "grid", "--seeds", "1", "--budget-seconds", "22", "--workers", "1",
+        "--cost", "own_seconds",
+    )  # fmt: skip
+    assert "22 simulated seconds (`own_seconds`" in printed
+    assert json.loads((tmp_path / "out/runs.jsonl").read_text())["evaluations"] == 3
+    with pytest.raises(NasError, match="no metric 'hours'"):
+        compare("--strategies", "grid", "--budget-seconds", "45", "--cost", "hours")
 
 
 @pytest.mark.processes
