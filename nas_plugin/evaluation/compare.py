@@ -17,7 +17,7 @@ from nas_plugin.evaluation.budget import Budget
 from nas_plugin.evaluation.search import search
 from nas_plugin.evaluation.table import TableEvaluator, table_score
 from nas_plugin.strategies.proposal import Trial, by_value
-from nas_plugin.strategies.strategy import Strategy, strategies
+from nas_plugin.strategies.strategy import Strategy, make_strategy, strategies
 from nas_plugin.strategies.zero_cost import best_by_score
 
 #: How many architectures a zero-cost score chooses as a warm start, and among how many.
@@ -117,10 +117,7 @@ class Entrant:
             options["warm_start"] = best_by_score(
                 table.space, score, WARM_STARTS, seed=seed, pool=WARM_POOL
             )
-        try:
-            return strategies.get(self.name)(table.space, seed=seed, **options)
-        except TypeError as error:
-            raise OptionError(f"'{self.label}': {error}.") from error
+        return make_strategy(self.name, table.space, seed=seed, **options)
 
 
 def parse_entrant(text: str) -> Entrant:

@@ -7,7 +7,6 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.strategies.proposal import Outcome, Proposal
 
@@ -99,6 +98,7 @@ class SupernetEvaluator:
         """
         import torch
 
+        from nas_plugin.data.nested import sample_count
         from nas_plugin.operations.batch_norm import kept_statistics, recalibrate
         from nas_plugin.trainers._cycle import cycled
         from nas_plugin.trainers.meters import Meters

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from nas_plugin.errors import OptionError
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies import Exhausted, Outcome, Strategy, Waiting, strategies
+from nas_plugin.strategies import Exhausted, Outcome, Waiting, make_strategy
 
 
 class Asked(Protocol):
@@ -59,15 +58,7 @@ class StrategyProposer:
     def __init__(
         self, name: str, space: SearchSpace, *, seed: int, options: Mapping[str, Any]
     ) -> None:
-        factory = strategies.get(name)
-        try:
-            self._strategy: Strategy = factory(space, seed=seed, **options)
-        except TypeError as error:
-            raise OptionError(
-                f"The strategy '{name}' does not take these classArgs: {error}. "
-                f"Given: {dict(options)}."
-            ) from error
-
+        self._strategy = make_strategy(name, space, seed=seed, **options)
         self.exhausted = False
 
     def ask(self) -> Asked | None:

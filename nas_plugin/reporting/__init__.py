@@ -9,7 +9,7 @@ from nas_plugin.reporting.architecture_svg import (
 from nas_plugin.reporting.cell_svg import CellDrawing, Edge
 from nas_plugin.reporting.html import write_report
 from nas_plugin.reporting.jsonl import JsonlLog, read_jsonl
-from nas_plugin.reporting.plots import plot_choices, plot_curves, plot_regret
+from nas_plugin.reporting.plots import plot_choices, plot_curves, plot_front, plot_regret
 from nas_plugin.reporting.progress import Progress
 from nas_plugin.reporting.tensorboard import TensorBoardLog
 
@@ -25,6 +25,7 @@ __all__ = [
     "draw_architecture",
     "plot_choices",
     "plot_curves",
+    "plot_front",
     "plot_regret",
     "read_jsonl",
     "write_report",

@@ -1,4 +1,4 @@
-"""Plots of a search: learning curves, probabilities of choices, regret over cost."""
+"""Plots of a search: learning curves, probabilities of choices, regret over cost, fronts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nas_plugin.errors import OptionError
 from nas_plugin.reporting.jsonl import POSITION
+from nas_plugin.strategies.front import fronts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,6 +172,41 @@ def plot_regret(
         if title:
             axes.set_title(_literal(title), loc="left", fontweight="bold")
         axes.legend()
+        return _save(figure, path)
+
+
+def plot_front(
+    points: Sequence[tuple[float, float]],
+    path: str | Path,
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = True,
+) -> Path:
+    """Draws what was met and the front of it: little of x, much of y.
+
+    Args:
+        points: ``(x, y)`` of every architecture.
+        path: Where to; the ending says the format (png, svg, pdf).
+        xlabel: Says what is to be small, such as parameters.
+        ylabel: Says what is to be large, such as accuracy.
+        log_x: Logarithmic x.
+
+    Raises:
+        OptionError: If there is nothing to draw, or matplotlib is not installed.
+    """
+    if not points:
+        raise OptionError("plot_front needs at least one point.")
+    front = sorted(points[i] for i in fronts([(-x, y) for x, y in points])[0])
+    with _style():
+        figure = _figure(6.4, 4.2)
+        axes = figure.add_subplot(1, 1, 1)
+        x, y = zip(*points, strict=True)
+        axes.scatter(x, y, s=18, color=_COLOURS[0], alpha=0.4, linewidth=0)
+        axes.step(*zip(*front, strict=True), where="post", color=_COLOURS[1], marker="o")
+        axes.set_xscale("log" if log_x else "linear")
+        axes.set_xlabel(_literal(xlabel))
+        axes.set_ylabel(_literal(ylabel))
         return _save(figure, path)
 
 

@@ -22,7 +22,7 @@ from nas_plugin.strategies.random import RandomSearch
 from nas_plugin.strategies.regularized_evolution import RegularizedEvolution
 from nas_plugin.strategies.reinforce import Reinforce
 from nas_plugin.strategies.spos import SposEvolution
-from nas_plugin.strategies.strategy import Strategy, strategies
+from nas_plugin.strategies.strategy import Strategy, make_strategy, strategies
 from nas_plugin.strategies.successive_halving import SuccessiveHalving
 from nas_plugin.strategies.tpe import Tpe
 from nas_plugin.strategies.zero_cost import ZeroCost, best_by_score
@@ -55,5 +55,6 @@ __all__ = [
     "crowding",
     "dominates",
     "fronts",
+    "make_strategy",
     "strategies",
 ]

@@ -274,3 +274,19 @@ class Strategy(ABC):
         self._told.append(trial.proposal.id)
         if trial.value is not None:
             self.results.append(trial)
+
+
+def make_strategy(name: str, space: SearchSpace, **options: Any) -> Strategy:
+    """Makes the strategy of that name.
+
+    Raises:
+        UnknownNameError: If there is none.
+        OptionError: If it does not take the options.
+    """
+    cls = strategies.get(name)
+    try:
+        return cls(space, **options)
+    except TypeError as error:
+        raise OptionError(
+            f"The strategy '{name}' does not take these options: {error}. Given: {options}."
+        ) from error

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from nas_plugin.errors import OptionError
-from nas_plugin.reporting import plot_choices, plot_curves, plot_regret
+from nas_plugin.reporting import plot_choices, plot_curves, plot_front, plot_regret
 from nas_plugin.reporting.plots import choice_series, metric_series
 
 RECORDS = [
@@ -36,6 +36,7 @@ def test_pictures_are_written(tmp_path, ending):
         plot_curves(RECORDS, tmp_path / f"new/curves.{ending}"),
         plot_choices(RECORDS, tmp_path / f"choices.{ending}"),
         plot_regret({"$x": CURVE}, tmp_path / f"regret.{ending}", title="a $ b", log_x=False),
+        plot_front([(1, 2), (3, 1), (9, 4)], tmp_path / f"f.{ending}", xlabel="x", ylabel="$y"),
     ]
     start = b"\x89PNG" if ending == "png" else b"<?xml"
     assert all(path.read_bytes().startswith(start) for path in drawn)
