@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--of", metavar="DEVICE", help="with --published: whose latencies; none lists the devices")
     add("--candidates", metavar="A,B,...",
-        help="with --published: names of the operations, by number (default: op_0,...)")  # fmt: skip
+        help="with --published: names of operations, by number (default op_0,...)")  # fmt: skip
     add("--device", default="cpu", help="with --latency: where to measure (default cpu)")
     add("--repeats", type=int, default=20, help="with --latency: passes of each (default 20)")
     add("--out", type=Path, help="the cost table to write, JSON")

@@ -86,7 +86,9 @@ class SposEvolution(Strategy, name="spos"):
         generation, position = divmod(len(self.trials), self.population)
         if generation == 0:
             return self.space.sample(self.rng)
-        parents = sorted(self.results, key=_order, reverse=True)[: self.top]
+        # Siblings that were told already are no parents: whether they were is a matter of timing.
+        before = [t for t in self.results if t.proposal.id < generation * self.population]
+        parents = sorted(before, key=_order, reverse=True)[: self.top]
         if not parents or position >= self.mutation + self.crossover:
             return self.space.sample(self.rng)
         mother = parents[self.rng.randrange(len(parents))].architecture
