@@ -24,6 +24,8 @@ _COLOURS = (
     "#2f6fd0", "#d2562f", "#1f9d63", "#a05be0", "#cf8a17", "#1597a5", "#d0478f", "#7b8794",
     "#5d6b1c", "#6a6ff0",
 )  # fmt: skip
+#: The most curves that are drawn with their bands.
+_MAX_BANDS = 6
 _DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 _SERIES = {"step": "#b9cdee", "train": "#2f6fd0", "valid": "#d2562f"}
 _STYLE: dict[str, Any] = {
@@ -134,7 +136,7 @@ def plot_regret(
     log_x: bool = True,
     log_y: bool = True,
 ) -> Path:
-    """Draws what each strategy reached over its cost, with a band.
+    """Draws what each strategy reached over its cost, with a band where there are few of them.
 
     Args:
         curves: Name → ``(times, mean, low, high)``, of equal length.
@@ -157,13 +159,16 @@ def plot_regret(
                 f"plot_regret: curve '{name}' needs times, mean, low and high of one length, "
                 f"got lengths {lengths}."
             )
+    # Many bands would hide one another, and a long legend the curves.
+    crowded = len(curves) > _MAX_BANDS
     with _style():
-        figure = _figure(6.4, 4.2)
+        figure = _figure(9.0 if crowded else 6.4, 4.2)
         axes = figure.add_subplot(1, 1, 1)
         for i, (name, (times, mean, low, high)) in enumerate(curves.items()):
             colour = _COLOURS[i % len(_COLOURS)]
             dash = _DASHES[i // len(_COLOURS) % 4]
-            axes.fill_between(times, low, high, step="post", color=colour, alpha=0.16, linewidth=0)
+            if not crowded:
+                axes.fill_between(times, low, high, step="post", color=colour, alpha=0.16, lw=0)
             axes.step(times, mean, where="post", color=colour, linestyle=dash, label=_literal(name))
         axes.set_xscale("log" if log_x else "linear")
         axes.set_yscale("log" if log_y else "linear")
@@ -171,7 +176,10 @@ def plot_regret(
         axes.set_ylabel(_literal(ylabel))
         if title:
             axes.set_title(_literal(title), loc="left", fontweight="bold")
-        axes.legend()
+        if crowded:
+            figure.legend(loc="outside right upper")
+        else:
+            axes.legend()
         return _save(figure, path)
 
 
