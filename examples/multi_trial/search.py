@@ -98,7 +98,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--data", default="digits", help="name of a data set, an npz file, or a folder of images")
     add("--limit", type=int, help="use that many training images only")
     add("--epochs", type=int, default=9, help="of a child, where the strategy does not say")
-    add("--workers", type=int, default=1, help="processes that train")
+    add("--workers", type=int, default=1, help="processes that train; 0 trains in this one")
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=Path("."))
     return parser.parse_args(argv)
@@ -108,11 +108,12 @@ def run(args: argparse.Namespace) -> None:
     space = search_space(build(make_factory(args.data)))
     options = dict(read_option(text) for text in args.option)
     strategy = make_strategy(args.strategy, space, seed=args.seed, **options)
-    pool = ProcessPool(partial(make_evaluator, args), workers=args.workers)
+    make = partial(make_evaluator, args)
+    trainer = make() if args.workers == 0 else ProcessPool(make, workers=args.workers)
     args.out.mkdir(parents=True, exist_ok=True)
     print(f"{space.size:,} architectures")
     log = args.out / "trials.jsonl"
-    found = search(space, strategy, pool, Budget(trials=args.trials), log=log, on_trial=show)
+    found = search(space, strategy, trainer, Budget(trials=args.trials), log=log, on_trial=show)
     if found.best is None:
         raise StrategyError("Every trial has failed; trials.jsonl says why.")
     write_json(args.out / "architecture.json", found.best.architecture.to_json())
