@@ -20,7 +20,7 @@ LEVELS = {
     4: ("runtime", "trainers", "benchmarks", "evaluation"),
     5: ("reporting",),
     6: ("experiment", "config"),
-    7: ("commands", "contracts", "testing", "cli", "__main__"),
+    7: ("commands", "contracts", "scripts", "testing", "cli", "__main__"),
 }
 LEVEL = {package: level for level, packages in LEVELS.items() for package in packages}
 STRANGERS = {"mutators", "execution", "strategies"}

@@ -31,7 +31,13 @@ class JsonlCallback(Callback):
             self._log = JsonlLog(self.path, self._resume_at, elapsed=self.trainer.elapsed)
 
     def on_record(self, record: Mapping[str, Any]) -> None:
-        if self._log is not None:
+        if self._log is None:
+            return
+        if self._log.closed:  # found by an export after the training
+            self._log = JsonlLog(self.path, self._log.position)
+            self._log.write(record)
+            self._log.close()
+        else:
             self._log.write(record)
 
     def on_train_end(self) -> None:
@@ -55,6 +61,7 @@ class TensorBoardCallback(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._log: TensorBoardLog | None = None
+        self._ended = False
 
     def on_train_begin(self) -> None:
         if self.trainer.ranks.is_first:
@@ -64,12 +71,15 @@ class TensorBoardCallback(Callback):
     def on_record(self, record: Mapping[str, Any]) -> None:
         if self._log is not None:
             self._log.write(record)
+            if self._ended:  # found by an export after the training
+                self._log.close()
 
     def on_epoch_end(self, epoch: int) -> None:
         if self._log is not None:
             self._log.flush()
 
     def on_train_end(self) -> None:
+        self._ended = True
         if self._log is not None:
             self._log.close()
 

@@ -76,6 +76,11 @@ class JsonlLog:
         self._file.flush()
 
     @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._file.closed
+
+    @property
     def position(self) -> int:
         """Bytes written, and safe on the disk: a checkpoint that holds it can rely on them."""
         if not self._file.closed:

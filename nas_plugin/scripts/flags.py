@@ -1,0 +1,92 @@
+"""Flags of a script: of the run, and of the sizes of a space, which its builder says."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+#: What the data says, or the method; never a flag of the size.
+NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary")
+
+
+def add_run_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    label_smoothing: float = 0.0,
+) -> None:
+    """Adds the flags of data, optimizer, device, log and checkpoints, with these defaults."""
+    add = parser.add_argument
+    add("--data", default="cifar10", help="name of a data set, an npz file, or a folder of images")
+    add("--data-dir", help="folder of the data set's files")
+    add("--limit", type=int, help="use that many training and test images only")
+    add("--epochs", type=int, default=epochs)
+    add("--batch-size", type=int, default=batch_size)
+    add("--accumulate", type=int, default=1, help="parts that a batch is computed in")
+    add("--learning-rate", type=float, default=learning_rate)
+    add("--weight-decay", type=float, default=weight_decay)
+    add("--label-smoothing", type=float, default=label_smoothing)
+    add("--grad-clip", type=float, default=5.0)
+    add("--device", default="auto")
+    add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    add("--workers", type=int, default=0, help="processes that read data that is not in memory")
+    add("--seed", type=int, default=0)
+    add("--log-frequency", type=int, default=10, help="steps between two records of the log")
+    add("--checkpoint-every", type=int, default=100, help="steps between two checkpoints")
+    add("--limit-batches", type=int, help="fewer steps an epoch, for a quick look")
+    add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
+    add("--out", type=Path, default=Path("."))
+
+
+def add_size_flags(
+    parser: argparse.ArgumentParser, builder: Callable[..., Any], **defaults: Any
+) -> None:
+    """Adds a flag for every size of a space: the builder's keyword arguments, with its defaults.
+
+    Args:
+        parser: Gets ``--channels``, ``--layers``, whatever there is; sequences take several words.
+        builder: As a search space has one.
+        **defaults: Other defaults than the builder's.
+    """
+    sizes = parser.add_argument_group("sizes of the network")
+    for name, default in _sizes(builder).items():
+        default = defaults.get(name, default)
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            sizes.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+        elif isinstance(default, (tuple, list)):
+            sizes.add_argument(flag, type=type(default[0]), nargs="+", default=list(default))
+        else:
+            sizes.add_argument(flag, type=type(default), default=default)
+
+
+def sizes_of(
+    builder: Callable[..., Any], args: argparse.Namespace, image: Any, classes: int
+) -> dict[str, Any]:
+    """Returns the builder's keyword arguments: those of the flags, and what the data says.
+
+    Args:
+        builder: As in `add_size_flags`.
+        args: The flags.
+        image: A sample, ``(C, H, W)``; below 64 pixels a stem has no stride.
+        classes: Outputs.
+    """
+    data = {
+        "classes": classes,
+        "in_channels": int(image.shape[0]),
+        "small_images": int(image.shape[-1]) < 64,
+    }
+    known = inspect.signature(builder).parameters
+    given = {name: getattr(args, name) for name in _sizes(builder)}
+    return {**given, **{name: value for name, value in data.items() if name in known}}
+
+
+def _sizes(builder: Callable[..., Any]) -> Mapping[str, Any]:
+    parameters = inspect.signature(builder).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in NOT_SIZES}
