@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import psutil
 
-from nas_plugin.errors import ConfigError, ExperimentError
+from nas_plugin.errors import ConfigError, ExperimentError, FileError
 from nas_plugin.experiment.guard import guard_environment
 from nas_plugin.experiment.manager_api import ManagerApi
+from nas_plugin.files import read_yaml
 
 Action = Literal["create", "resume", "view"]
 _STARTS = 4
@@ -102,13 +103,12 @@ def load_config(path: Path) -> Any:
 
     NNI wants a ``codeDirectory`` beside every ``className``; ours needs none and gets one here.
     """
-    import yaml
     from nni.experiment.config import ExperimentConfig, utils
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the experiment file {path}: {error}.") from error
+        content = read_yaml(path)
+    except FileError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} must hold a mapping, found {type(content).__name__}.")
     content = dict(content)
