@@ -36,8 +36,8 @@ RUN = {
     "micro": {"epochs": 150, "batch_size": 160, "weight_decay": 1e-4},
 }
 CONTROLLER = {
-    "macro": {"steps": 50, "aggregate": 20, "lr": 1e-3, "tanh": 1.5, "skip": 0.8},
-    "micro": {"steps": 30, "aggregate": 10, "lr": 3.5e-3, "tanh": 1.1, "skip": 0.0},
+    "macro": {"steps": 50, "aggregate": 20, "lr": 1e-3, "tanh": 1.5, "reduce": 1.0, "skip": 0.8},
+    "micro": {"steps": 30, "aggregate": 10, "lr": 3.5e-3, "tanh": 1.1, "reduce": 2.5, "skip": 0.0},
 }
 
 
@@ -55,7 +55,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="architectures a controller step")  # fmt: skip
     add("--controller-learning-rate", type=float, default=own["lr"])
     add("--tanh-constant", type=float, default=own["tanh"], help="bounds the controller's logits")
-    add("--op-tanh-reduce", type=float, default=2.5, help="divides the bound for operations")
+    add("--op-tanh-reduce", type=float, default=own["reduce"],
+        help="divides the bound for operations")  # fmt: skip
     add("--entropy-weight", type=float, default=1e-4)
     add("--skip-weight", type=float, default=own["skip"], help="of the skip penalty")
     add("--samples", type=int, default=10, help="architectures of which the best is returned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from nas_plugin.registry import Registry
 
 #: What a reader has that names no other `splits`.
 SPLITS = ("train", "test")
+_OF_ALL = ("root", "split")
 
 #: Name → ``reader(root, split, **options)``.
 data_sets: Registry[Callable[..., Any]] = Registry("data set", package="nas_plugin.data")
@@ -125,6 +127,13 @@ def load_data(
         raise OptionError(f"{name}: split must be {' or '.join(splits)}, got {split!r}.")
     if _reader_name(name) != name:
         options["path"] = Path(name)
+    known = [name for name in inspect.signature(reader).parameters if name not in _OF_ALL]
+    unknown = sorted(set(options) - set(known) - {"path"})
+    if unknown:
+        raise OptionError(
+            f"The data set '{name}' does not take {', '.join(unknown)}; it takes "
+            f"{', '.join(sorted(set(known) - {'path'})) or 'no option of its own'}."
+        )
     dataset = reader(root=None if root is None else Path(root), split=split, **options)
     if limit is None:
         return dataset

@@ -20,12 +20,13 @@ def add_run_flags(
     learning_rate: float,
     weight_decay: float,
     label_smoothing: float = 0.0,
+    data: str = "cifar10",
 ) -> None:
     """Adds the flags of data, optimizer, device, log and checkpoints, with these defaults."""
     add = parser.add_argument
-    add("--data", default="cifar10", help="name of a data set, an npz file, or a folder of images")
+    add("--data", default=data, help="name of a data set, an npz file, or a folder of images")
     add("--data-dir", help="folder of the data set's files")
-    add("--limit", type=int, help="use that many training and test images only")
+    add("--limit", type=int, help="use that many samples of each part only")
     add("--epochs", type=int, default=epochs)
     add("--batch-size", type=int, default=batch_size)
     add("--accumulate", type=int, default=1, help="parts that a batch is computed in")
@@ -54,7 +55,9 @@ def add_size_flags(
         builder: As a search space has one.
         **defaults: Other defaults than the builder's.
     """
-    sizes = parser.add_argument_group("sizes of the network")
+    sizes = parser.add_argument_group("sizes")
+    sizes.add_argument("--image-size", type=int, metavar="PIXELS",
+                       help="side of the images of a folder (default 224)")  # fmt: skip
     for name, default in _sizes(builder).items():
         default = defaults.get(name, default)
         flag = f"--{name.replace('_', '-')}"

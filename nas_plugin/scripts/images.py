@@ -1,25 +1,16 @@
-"""A search on images: its data, the trainer's options, and what is written at the end."""
+"""Images of a script, and the trainer's options that follow from them and the flags."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim import SGD
 
 from nas_plugin.data import load_data, standard_augment
-from nas_plugin.files import write_json
-from nas_plugin.reporting.callbacks import run_callbacks
-from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy
-
-#: Makes the schedule of an optimizer's learning rate.
-Schedule = Callable[[Optimizer], LRScheduler]
+from nas_plugin.scripts.run import run_options
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,9 @@ class Images:
 
 def load_images(args: argparse.Namespace) -> Images:
     """Returns the data set that the flags name."""
-    options = {"root": args.data_dir, "limit": args.limit, "seed": args.seed}
+    options: dict[str, Any] = {"root": args.data_dir, "limit": args.limit, "seed": args.seed}
+    if args.image_size is not None:
+        options["size"] = args.image_size
     train = load_data(args.data, split="train", **options)
     return Images(train, load_data(args.data, split="test", **options))
 
@@ -58,74 +51,30 @@ def trainer_options(
     model: nn.Module,
     phase: str,
     *,
-    schedule: Schedule | None = None,
-    callbacks: Sequence[Callback] = (),
+    nesterov: bool = True,
     cutout: int = 0,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Returns the arguments of a trainer of `model` that follow from the flags.
-
-    Weights are stepped by SGD with Nesterov's momentum.
+    """Returns the arguments of a trainer of `model` that follow from flags and data.
 
     Args:
-        args: The flags of `add_run_flags`.
+        args: The flags of `add_run_flags` and `add_size_flags`.
         data: Images to train and to measure.
-        model: The network.
+        model: The network; its weights are stepped by SGD with momentum 0.9.
         phase: ``search`` or ``retrain``: what the log and checkpoints are called.
-        schedule: Of the learning rate; a cosine to 0 if None.
-        callbacks: After the schedule.
+        nesterov: Which momentum.
         cutout: Side of the square that is cut out of training images.
+        **options: As `run_options` takes them.
     """
-    optimizer: Optimizer = SGD(
-        model.parameters(), args.learning_rate, 0.9, weight_decay=args.weight_decay, nesterov=True
+    optimizer = SGD(
+        model.parameters(),
+        args.learning_rate,
+        0.9,
+        weight_decay=args.weight_decay,
+        nesterov=nesterov,
     )
-    make_schedule: Schedule = schedule or partial(CosineAnnealingLR, T_max=args.epochs)
     return {
-        "model": model,
-        "loss": partial(nn.functional.cross_entropy, label_smoothing=args.label_smoothing),
-        "metrics": accuracy,
-        "optimizer": optimizer,
-        "num_epochs": args.epochs,
-        "dataset_train": data.train,
-        "dataset_valid": data.test,
-        "batch_size": args.batch_size,
-        "accumulate": args.accumulate,
-        "grad_clip": args.grad_clip,
+        **run_options(args, model, optimizer, phase, train=data.train, valid=data.test, **options),
         "augment": standard_augment(data.train, train=True, cutout=cutout, seed=args.seed),
         "eval_augment": standard_augment(data.test, train=False),
-        "seed": args.seed,
-        "workers": args.workers,
-        "device": args.device,
-        "precision": args.precision,
-        "limit_batches": args.limit_batches,
-        "log_frequency": args.log_frequency,
-        "checkpoint_dir": args.out / "checkpoints" / phase,
-        "checkpoint_every": args.checkpoint_every,
-        "resume": args.resume,
-        "callbacks": [
-            LRSchedulerCallback(make_schedule(optimizer)),
-            *callbacks,
-            *run_callbacks(args.out, phase),
-        ],
     }
-
-
-def run_search(trainer: SearchTrainer, args: argparse.Namespace, *, export: bool = True) -> bool:
-    """Writes the settings, trains, and exports the architecture.
-
-    Args:
-        trainer: What `trainer_options` went into.
-        args: The flags.
-        export: Write ``architecture.json``; False where a second stage finds it.
-
-    Returns:
-        Whether this process is the one that writes.
-    """
-    args.out.mkdir(parents=True, exist_ok=True)
-    if trainer.ranks.is_first:
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        write_json(args.out / "settings.json", settings)
-    trainer.train()
-    if trainer.ranks.is_first and export:
-        trainer.export(args.out / "architecture.json")
-        print(f"found architecture: {args.out / 'architecture.json'}")
-    return trainer.ranks.is_first

@@ -13,17 +13,28 @@ from nas_plugin.files import save_checkpoint
 from nas_plugin.profiling import count_flops, count_params
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts.flags import sizes_of
-from nas_plugin.scripts.images import Schedule, load_images, trainer_options
+from nas_plugin.scripts.images import load_images, trainer_options
+from nas_plugin.scripts.run import Schedule
 from nas_plugin.space.fix import apply_fixed_architecture
 from nas_plugin.trainers import RetrainTrainer
 
 
-def add_retrain_flags(parser: argparse.ArgumentParser, builder: Callable[..., Any]) -> None:
-    """Adds the flags that only retraining has."""
+def add_retrain_flags(
+    parser: argparse.ArgumentParser, builder: Callable[..., Any], *, cutout: int = 0
+) -> None:
+    """Adds the flags that only retraining has.
+
+    Args:
+        parser: Gets the flags.
+        builder: Makes the supernet.
+        cutout: The default for images of 32 pixels and more; smaller ones would be hidden.
+    """
     add = parser.add_argument
     add("--arc-checkpoint", "--arc_checkpoint", default="architecture.json",
         help="architecture file")  # fmt: skip
-    add("--cutout", type=int, default=0, help="side of the square that is cut out of images")
+    parser.set_defaults(default_cutout=cutout)
+    add("--cutout", type=int, help="side of the square that is cut out of training images "
+        f"(default {cutout}, and 0 for images below 32 pixels)")  # fmt: skip
     if _has_auxiliary(builder):
         add("--aux-weight", type=float, default=0.4, help="of the auxiliary head's loss")
 
@@ -32,28 +43,38 @@ def retrain(
     args: argparse.Namespace,
     builder: Callable[..., Any],
     schedule: Schedule | None = None,
+    *,
+    nesterov: bool = True,
+    **options: Any,
 ) -> None:
     """Trains the architecture from scratch; prints test accuracy, parameters and FLOPs.
 
     Args:
         args: The flags of `add_run_flags`, `add_size_flags` and `add_retrain_flags`.
         builder: Makes the supernet.
-        schedule: As `trainer_options` takes it.
+        schedule: As `run_options` takes it.
+        nesterov: As `trainer_options` takes it.
+        **options: As `RetrainTrainer` takes them.
     """
     seed_everything(args.seed)
     data = load_images(args)
     sizes = sizes_of(builder, args, data.image, data.classes)
     aux_weight = args.aux_weight if _has_auxiliary(builder) else 0.0
-    if aux_weight > 0:
-        sizes["auxiliary"] = True
+    if _has_auxiliary(builder):
+        sizes["auxiliary"] = aux_weight > 0
     model = apply_fixed_architecture(builder(**sizes), args.arc_checkpoint)
     params = count_params(model)
     if aux_weight > 0:
         # The auxiliary head only helps to train, so papers do not count it.
         params -= count_params(model.get_submodule("auxiliary"))
     flops = count_flops(model, torch.zeros(1, *data.image.shape))
-    options = trainer_options(args, data, model, "retrain", schedule=schedule, cutout=args.cutout)
-    trainer = RetrainTrainer(**options, aux_weight=aux_weight)
+    cutout = args.cutout
+    if cutout is None:
+        cutout = args.default_cutout if data.image.shape[-1] >= 32 else 0
+    common = trainer_options(
+        args, data, model, "retrain", schedule=schedule, nesterov=nesterov, cutout=cutout
+    )
+    trainer = RetrainTrainer(**common, aux_weight=aux_weight, **options)
     trainer.train()
     if trainer.ranks.is_first:
         save_checkpoint(args.out / "model.pt", model.state_dict())

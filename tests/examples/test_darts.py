@@ -41,7 +41,7 @@ def run_search(out: Path, *flags: str) -> int:
 
 
 def run_retrain(out: Path, *flags: str) -> int:
-    return guarded(lambda: retrain.retrain(retrain.parse([*TINY, "--out", str(out), *flags])))
+    return guarded(lambda: retrain.main(retrain.parse([*TINY, "--out", str(out), *flags])))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,7 @@ BAD_FLAGS = {
     "--data none.npz": "There is no file none.npz",
     "--data cifar10 --data-dir nowhere": "data set 'cifar10' was not found",
     "--limit 0": "limit must be a positive",
+    "--image-size 32": "The data set 'digits' does not take size",
     "--limit 12": "training set is too small",
     "--layers 0": "must be positive",
     "--channels 0": "must be positive",
@@ -190,6 +191,24 @@ def test_data_of_ones_own_is_searched(tmp_path: Path) -> None:
     np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
 
     assert run_search(tmp_path / "out", "--data", str(file), "--epochs", "1") == 0
+
+
+def test_a_folder_of_images_is_searched_at_the_size_of_a_flag(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 8), ("test", 4)):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+                image.fromarray(pixels).save(folder / f"{i}.png")
+    flags = ["--layers", "3", "--channels", "2", "--nodes", "2", "--epochs", "1", "--batch-size",
+             "4", "--data", str(tmp_path / "images"), "--image-size", "8", "--device",
+             "cpu"]  # fmt: skip
+
+    out = str(tmp_path / "out")
+    assert guarded(lambda: search.search(search.parse([*flags, "--out", out]))) == 0
 
 
 @pytest.mark.processes

@@ -1,0 +1,96 @@
+"""A run of a script: the trainer's options that follow from its flags, and what a search writes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from nas_plugin.files import write_json
+from nas_plugin.reporting.callbacks import run_callbacks
+from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy
+
+#: Makes the schedule of an optimizer's learning rate.
+Schedule = Callable[[Optimizer], LRScheduler]
+
+
+def run_options(
+    args: argparse.Namespace,
+    model: nn.Module,
+    optimizer: Optimizer,
+    phase: str,
+    *,
+    train: Any,
+    valid: Any,
+    schedule: Schedule | None = None,
+    callbacks: Sequence[Callback] = (),
+    drawings: bool = False,
+) -> dict[str, Any]:
+    """Returns the arguments of a trainer of `model` that follow from the flags of `add_run_flags`.
+
+    Args:
+        args: The flags.
+        model: The network.
+        optimizer: Of its weights.
+        phase: ``search`` or ``retrain``: what the log and checkpoints are called.
+        train: What is trained on.
+        valid: What is only measured.
+        schedule: Of the learning rate; a cosine to 0 if None.
+        callbacks: After the schedule.
+        drawings: Draw the architecture after every epoch.
+    """
+    make_schedule: Schedule = schedule or partial(CosineAnnealingLR, T_max=args.epochs)
+    return {
+        "model": model,
+        "loss": partial(nn.functional.cross_entropy, label_smoothing=args.label_smoothing),
+        "metrics": accuracy,
+        "optimizer": optimizer,
+        "num_epochs": args.epochs,
+        "dataset_train": train,
+        "dataset_valid": valid,
+        "batch_size": args.batch_size,
+        "accumulate": args.accumulate,
+        "grad_clip": args.grad_clip,
+        "seed": args.seed,
+        "workers": args.workers,
+        "device": args.device,
+        "precision": args.precision,
+        "limit_batches": args.limit_batches,
+        "log_frequency": args.log_frequency,
+        "checkpoint_dir": args.out / "checkpoints" / phase,
+        "checkpoint_every": args.checkpoint_every,
+        "resume": args.resume,
+        "callbacks": [
+            LRSchedulerCallback(make_schedule(optimizer)),
+            *callbacks,
+            *run_callbacks(args.out, phase, drawings=drawings),
+        ],
+    }
+
+
+def run_search(trainer: SearchTrainer, args: argparse.Namespace, *, export: bool = True) -> bool:
+    """Writes the settings, trains, and exports the architecture.
+
+    Args:
+        trainer: What `trainer_options` went into.
+        args: The flags.
+        export: Write ``architecture.json``; False where a second stage finds it.
+
+    Returns:
+        Whether this process is the one that writes.
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    if trainer.ranks.is_first:
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+        write_json(args.out / "settings.json", settings)
+    trainer.train()
+    if trainer.ranks.is_first and export:
+        trainer.export(args.out / "architecture.json")
+        print(f"found architecture: {args.out / 'architecture.json'}")
+    return trainer.ranks.is_first
