@@ -5,6 +5,7 @@ from nas_plugin.scripts.images import Images, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, retrain
 from nas_plugin.scripts.run import Schedule, run_options, run_search
 from nas_plugin.scripts.supernet import held_out, read_supernet, save_supernet, supernet_evaluator
+from nas_plugin.scripts.text import add_text_flags, load_sentences, text_network
 
 __all__ = [
     "Images",
@@ -12,8 +13,10 @@ __all__ = [
     "add_retrain_flags",
     "add_run_flags",
     "add_size_flags",
+    "add_text_flags",
     "held_out",
     "load_images",
+    "load_sentences",
     "read_supernet",
     "retrain",
     "run_options",
@@ -21,5 +24,6 @@ __all__ = [
     "save_supernet",
     "sizes_of",
     "supernet_evaluator",
+    "text_network",
     "trainer_options",
 ]

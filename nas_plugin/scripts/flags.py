@@ -24,7 +24,7 @@ def add_run_flags(
 ) -> None:
     """Adds the flags of data, optimizer, device, log and checkpoints, with these defaults."""
     add = parser.add_argument
-    add("--data", default=data, help="name of a data set, an npz file, or a folder of images")
+    add("--data", default=data, help="name of a data set, or the file or folder of one")
     add("--data-dir", help="folder of the data set's files")
     add("--limit", type=int, help="use that many samples of each part only")
     add("--epochs", type=int, default=epochs)

@@ -104,7 +104,7 @@ def test_a_stopped_search_goes_on_to_the_same_end(
     data: Path, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(search, "accuracy", Stopping(7))
+        patch.setattr("nas_plugin.scripts.run.accuracy", Stopping(7))
         with pytest.raises(Interrupted, match="143"):
             run_search(data, tmp_path)
     assert run_search(data, tmp_path) == 2
@@ -140,7 +140,7 @@ def test_retraining_reports_the_test_accuracy_of_the_epoch_that_validation_chose
     assert load_checkpoint(tmp_path / "model.pt")["embedding.weight"].shape == (8, 3)
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrain, "accuracy", Stopping(17))
+        patch.setattr("nas_plugin.scripts.run.accuracy", Stopping(17))
         with pytest.raises(Interrupted, match="143"):
             run_retrain(data, tmp_path / "b", *flags)
     assert run_retrain(data, tmp_path / "b", *flags, "--resume") == 0
