@@ -17,7 +17,7 @@ from tests.experiment.conftest import ROOT, Place
 SCRIPTS = ROOT / "examples" / "spos"
 SUPERNET = ["--data", "digits", "--device", "cpu", "--epochs", "2", "--batch-size", "64",
             "--learning-rate", "0.2", "--repeats", "1", "1", "1", "--channels", "4", "8", "16",
-            "--stem", "4", "--last", "16"]  # fmt: skip
+            "--stem", "2", "--last", "16"]  # fmt: skip
 SIZES = {"population": 6, "top": 2, "crossover": 3, "mutation": 2}
 EVALUATOR = ["--calibration-batches", "4", "--device", "cpu"]
 

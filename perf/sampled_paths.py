@@ -1,0 +1,169 @@
+"""What steps on sampled paths cost: against a plain child, and against the full mixture.
+
+    python perf/sampled_paths.py
+
+Single path: a step of the supernet on a path, and a step of the plain child of that path with the
+same optimizer, both with momentum. Logits: a step of ProxylessNAS on two paths, and a step of the
+mixture of all candidates, on the same network. Times are taken in turn and compared pair by pair;
+peak memory is that of a process of its own, above what it needs before its first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas_plugin import apply_fixed_architecture
+from nas_plugin.data import ArrayDataset
+from nas_plugin.mutators import SposMutator
+from nas_plugin.space.architecture import Architecture
+from nas_plugin.trainers import (
+    BilevelTrainer,
+    ProxylessNasTrainer,
+    RetrainTrainer,
+    SPOSSupernetTrainer,
+    accuracy,
+)
+from search_spaces.darts import darts
+from search_spaces.proxylessnas import proxylessnas
+from search_spaces.spos import spos
+
+Step = Callable[[], Any]
+
+
+class OnePath(SposMutator):
+    """Draws as ever, and then takes the same path."""
+
+    path: Architecture
+
+    def _draw(self) -> Architecture:
+        super()._draw()
+        return self.path
+
+
+def made(cls: Any, model: nn.Module, args: argparse.Namespace, **options: Any) -> Any:
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=4e-5)
+    images = torch.randn(8 * args.batch_size, 3, args.size, args.size)
+    data = ArrayDataset(images, torch.arange(len(images)) % 10)
+    return cls(
+        model, nn.functional.cross_entropy, accuracy, sgd, 1, data, data,
+        batch_size=args.batch_size, device=args.device, **options,
+    )  # fmt: skip
+
+
+def single_path(args: argparse.Namespace, seed: int) -> tuple[Step, Step]:
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"classes": 10, "small_images": True, "dropout": 0.0}
+    supernet = made(SPOSSupernetTrainer, spos(**sizes), args, mutator=OnePath)
+    path = supernet.mutator.space.sample(supernet.mutator._rng())
+    supernet.mutator.path = path
+    child = made(RetrainTrainer, apply_fixed_architecture(spos(**sizes), path), args)
+    batch = next(child.train_loader.batches(0))
+    return lambda: supernet.train_step(batch), lambda: child.train_step(batch)
+
+
+def logit_step(args: argparse.Namespace, space: str, kind: str) -> Step:
+    torch.manual_seed(0)
+    model: nn.Module = proxylessnas(classes=10, small_images=True)
+    if space == "darts":
+        model = darts(channels=16, layers=5)
+    if kind == "two paths":
+        trainer = made(ProxylessNasTrainer, model, args, split=0.5)
+    else:
+        trainer = made(BilevelTrainer, model, args, mutator="darts", split=0.5)
+    batch = next(trainer.train_loader.batches(0))
+    return lambda: trainer.arch_step(batch, batch)
+
+
+def seconds(step: Step, device: str) -> float:
+    if device != "cpu":
+        torch.cuda.synchronize()
+    # Of the process alone on the CPU: others may be using the machine.
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
+    step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def compared(first: Step, second: Step, args: argparse.Namespace) -> tuple[float, float, float]:
+    """Returns the medians of both and of the ratios of the pairs."""
+    for step in (first, second):
+        for _ in range(2):
+            step()
+    pairs = []
+    for i in range(args.pairs):
+        order = (first, second) if i % 2 == 0 else (second, first)
+        times = {step: seconds(step, args.device) for step in order}
+        pairs.append((times[first], times[second]))
+    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    return medians[0], medians[1], statistics.median(a / b for a, b in pairs)
+
+
+def peak(args: argparse.Namespace, space: str, kind: str) -> float:
+    """Returns MiB above what a process needs before its first step of the logits."""
+    command = [sys.executable, __file__, "--peak-of", space, kind, "--device", args.device,
+               "--batch-size", str(args.batch_size), "--size", str(args.size)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def print_peak(args: argparse.Namespace) -> None:
+    step = logit_step(args, *args.peak_of)
+
+    def used() -> float:
+        if args.device != "cpu":
+            return torch.cuda.max_memory_allocated() / 2**20
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+
+    before = used()
+    for _ in range(2):
+        step()
+    print(used() - before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--size", type=int, default=32, help="pixels of a side")
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--paths", type=int, default=3, help="children that are compared")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak_of:
+        print_peak(args)
+        return
+    where = f"{torch.get_num_threads()} threads" if args.device == "cpu" else args.device
+    print(f"{args.size} x {args.size} pixels, batch {args.batch_size}, {where}")
+    ratios = []
+    for seed in range(args.paths):
+        path, child, ratio = compared(*single_path(args, seed), args)
+        ratios.append(ratio)
+        print(
+            f"SPOS space, path {seed}: {path:.3f} s, its plain child {child:.3f} s: {ratio:.3f} x"
+        )
+    print(f"median over the paths {statistics.median(ratios):.3f} x")
+    for space, candidates in (("proxylessnas", 7), ("darts", 8)):
+        steps = (logit_step(args, space, "mixture"), logit_step(args, space, "two paths"))
+        mixture, two, ratio = compared(*steps, args)
+        print(f"logits, {space} ({candidates} candidates): mixture {mixture:.3f} s, "
+              f"two paths {two:.3f} s: {ratio:.2f} x")  # fmt: skip
+        memory = peak(args, space, "mixture"), peak(args, space, "two paths")
+        print(f"peak memory: mixture {memory[0]:.0f} MiB, two paths {memory[1]:.0f} MiB: "
+              f"{memory[1] / memory[0]:.2f} x")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
