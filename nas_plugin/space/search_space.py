@@ -99,6 +99,7 @@ class SearchSpace(Mapping[str, Choice]):
         chosen: dict[str, Value] = {}
         for choice in self.order:
             if not choice.is_active(chosen):
+                _check_unused(choice, spelled.get(choice.key))
                 continue
             if choice.key not in spelled:
                 raise ArchitectureError(
@@ -242,3 +243,10 @@ def _components(choices: list[Choice]) -> list[list[Choice]]:
         groups.append([member for g in related for member in g] + [choice])
     rank = {choice.key: i for i, choice in enumerate(choices)}
     return [sorted(members, key=lambda c: rank[c.key]) for members in groups]
+
+
+def _check_unused(choice: Choice, spelling: Any) -> None:
+    """Checks the value at a key that does not matter: nothing, a candidate, or a lawful choice."""
+    nothing = spelling is None or (isinstance(spelling, (list, tuple)) and not any(spelling))
+    if not nothing and not (isinstance(spelling, str) and spelling in choice.candidates):
+        choice.parse(spelling)

@@ -110,6 +110,8 @@ def test_keys_that_do_not_matter_are_dropped() -> None:
     assert space.architecture(long) == space.architecture(short)
     assert hash(space.architecture(long)) == hash(space.architecture(short))
     assert "inner" not in space.architecture(long)
+    with pytest.raises(ArchitectureError, match="Choice 'd3' cannot be 'garbage'"):
+        space.architecture({**long, "d3": "garbage"})
 
 
 ONE = Choice("k", "layer", ("a", "b", "c"))
