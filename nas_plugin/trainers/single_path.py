@@ -108,10 +108,11 @@ class SinglePathTrainer(SearchTrainer):
                 for name, value in {"loss": loss, **metrics}.items():
                     part_of_mean = torch.as_tensor(value).detach() * (share / paths)
                     mean[name] = mean.get(name, 0.0) + part_of_mean
-        grads = self.averaged([param.grad for param in self.weights])
+        reached = [param for param in self.weights if param.grad is not None]
+        grads = self.averaged([param.grad for param in reached])
         for param in self._params:
             param.grad = None
-        self.step_optimizer(self.optimizer, self.weights, grads, self.grad_clip)
+        self.step_optimizer(self.optimizer, reached, grads, self.grad_clip)
         if self.ranks.world_size > 1:
             self.ranks.copy_from_first(list(self.model.buffers()))
         return mean
