@@ -3,9 +3,11 @@
     python perf/sampled_paths.py
 
 Single path: a step of the supernet on a path, and a step of the plain child of that path with the
-same optimizer, both with momentum. Logits: a step of ProxylessNAS on two paths, and a step of the
-mixture of all candidates, on the same network. Times are taken in turn and compared pair by pair;
-peak memory is that of a process of its own, above what it needs before its first step.
+same optimizer, both with momentum. Logits: a step of ProxylessNAS on two paths, and two steps of
+the mixture of all candidates on the same network: the textbook's, whose `backward` fills the
+gradients of the weights too, and the lean one of `DartsTrainer`, which computes those of the
+logits alone. Times are taken in turn and compared pair by pair; peak memory is that of a process of
+its own, above what it needs before its first step.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from search_spaces.proxylessnas import proxylessnas
 from search_spaces.spos import spos
 
 Step = Callable[[], Any]
+KINDS = ("textbook mixture", "lean mixture", "two paths")
 
 
 class OnePath(SposMutator):
@@ -81,7 +84,15 @@ def logit_step(args: argparse.Namespace, space: str, kind: str) -> Step:
     else:
         trainer = made(BilevelTrainer, model, args, mutator="darts", split=0.5)
     batch = next(trainer.train_loader.batches(0))
-    return lambda: trainer.arch_step(batch, batch)
+
+    def textbook() -> None:
+        trainer.mutator.reset()
+        trainer.loss_of(batch)[0].backward()
+        trainer.arch_optimizer.step()
+        trainer.arch_optimizer.zero_grad()
+        trainer.optimizer.zero_grad()
+
+    return textbook if kind == "textbook mixture" else lambda: trainer.arch_step(batch, batch)
 
 
 def seconds(step: Step, device: str) -> float:
@@ -156,13 +167,13 @@ def main() -> None:
         )
     print(f"median over the paths {statistics.median(ratios):.3f} x")
     for space, candidates in (("proxylessnas", 7), ("darts", 8)):
-        steps = (logit_step(args, space, "mixture"), logit_step(args, space, "two paths"))
-        mixture, two, ratio = compared(*steps, args)
-        print(f"logits, {space} ({candidates} candidates): mixture {mixture:.3f} s, "
-              f"two paths {two:.3f} s: {ratio:.2f} x")  # fmt: skip
-        memory = peak(args, space, "mixture"), peak(args, space, "two paths")
-        print(f"peak memory: mixture {memory[0]:.0f} MiB, two paths {memory[1]:.0f} MiB: "
-              f"{memory[1] / memory[0]:.2f} x")  # fmt: skip
+        print(f"logits, {space} ({candidates} candidates)")
+        for kind in ("textbook mixture", "lean mixture"):
+            steps = (logit_step(args, space, kind), logit_step(args, space, "two paths"))
+            mixture, two, ratio = compared(*steps, args)
+            print(f"  {kind} {mixture:.3f} s, two paths {two:.3f} s: {ratio:.2f} x")
+        memory = {kind: peak(args, space, kind) for kind in KINDS}
+        print("  peak memory in MiB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()))
 
 
 if __name__ == "__main__":
