@@ -46,8 +46,11 @@ check: $(STAMP)  ## ruff, mypy --strict, and the layer test
 	$(PY) -m mypy -p nas_plugin
 	$(PY) -m pytest -q tests/test_layers.py
 
-perf: $(STAMP)  ## Print the measurements in perf/
+perf: $(STAMP)  ## Print the measurements in perf/ that take minutes
 	$(PY) perf/search_step.py
+	$(PY) perf/sampled_paths.py
+	$(PY) perf/bench_table.py
+	$(PY) perf/strategies.py
 	$(PY) perf/experiment_rate.py
 
 clean:  ## Remove the environment and what builds leave
