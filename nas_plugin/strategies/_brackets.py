@@ -30,9 +30,9 @@ class Rung:
         return len(self.values) >= self.size
 
     @property
-    def is_complete(self) -> bool:
-        """Whether it is full and nothing is open."""
-        return self.is_full and all(value is not None for value in self.values.values())
+    def is_open(self) -> bool:
+        """Whether a proposal of this rung has not been told."""
+        return None in self.values.values()
 
 
 @dataclass
@@ -42,10 +42,15 @@ class Bracket:
     rungs: list[Rung]
 
     def next_promotion(self) -> tuple[int, int] | None:
-        """Returns the proposal that goes on next and the rung that it enters, or None."""
+        """Returns the proposal that goes on next and the rung that it enters, or None.
+
+        Failures go nowhere: a rung that could not be filled is as good as full.
+        """
+        if not self.rungs[0].is_full:
+            return None
         for number, (lower, upper) in enumerate(zip(self.rungs, self.rungs[1:], strict=False)):
-            if upper.is_full or not lower.is_complete:
-                continue
+            if lower.is_open:
+                return None
             ranked = sorted(lower.values, key=lambda i: (-_number(lower.values[i]), i))
             for proposal in ranked[: upper.size]:
                 if proposal not in lower.promoted and _number(lower.values[proposal]) > -math.inf:

@@ -101,3 +101,26 @@ def test_wrong_fidelities_are_refused(space):
             Hyperband(space, fidelities=fidelities)
     with pytest.raises(OptionError, match="more than 1"):
         Hyperband(space, eta=1)
+
+
+def test_failures_do_not_keep_the_others_from_the_highest_fidelity(space):
+    strategy = SuccessiveHalving(space)
+    told = []
+    for number in range(13):
+        proposal = strategy.ask()
+        fails = number < 7  # two of the first nine are left for three places
+        strategy.tell(proposal.id, Outcome(failure="no") if fails else total(proposal))
+        told.append(proposal)
+    assert [p.fidelity for p in told] == [1] * 9 + [3, 3, 9, 1]
+
+
+@pytest.mark.parametrize("cls", [SuccessiveHalving, Hyperband, Bohb])
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_best_of_a_tiny_space_reaches_the_highest_fidelity(cls, size):
+    strategy = cls(SearchSpace([Choice("c", "value", tuple(range(size)))]))
+    with pytest.raises(Exhausted):
+        while True:
+            proposal = strategy.ask()
+            strategy.tell(proposal.id, total(proposal))
+    assert strategy.best.proposal.fidelity == 9
+    assert strategy.best.value == size - 1
