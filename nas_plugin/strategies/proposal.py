@@ -67,13 +67,19 @@ class Outcome:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON."""
-        return {"metrics": dict(self.metrics), "failure": self.failure, "seconds": self.seconds}
+        """Returns plain JSON; what is not finite, which JSON cannot hold, is its name."""
+        return {
+            "metrics": {name: _spell(value) for name, value in self.metrics.items()},
+            "failure": self.failure,
+            "seconds": None if self.seconds is None else _spell(self.seconds),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         """Reads what `to_json` wrote."""
-        return cls(dict(data["metrics"]), data["failure"], data["seconds"])
+        metrics = {name: _number(value) for name, value in data["metrics"].items()}
+        seconds = data["seconds"]
+        return cls(metrics, data["failure"], None if seconds is None else _number(seconds))
 
 
 @dataclass(eq=False)
@@ -99,3 +105,11 @@ class Trial:
 def by_value(trial: Trial) -> float:
     """Orders trials by their objective; what failed or is open comes first."""
     return -math.inf if trial.value is None else trial.value
+
+
+def _spell(value: float) -> float | str:
+    return value if math.isfinite(value) else str(float(value))
+
+
+def _number(value: float | str) -> float:
+    return float(value) if isinstance(value, str) else value

@@ -177,3 +177,22 @@ def test_a_used_strategy_or_another_space_is_refused(table):
     other = RandomSearch(type(table.space)([table.space["op"]]))
     with pytest.raises(StrategyError, match="another search space"):
         search(table.space, other, TableEvaluator(table), Budget(trials=1))
+
+
+class Diverges:
+    """Every second evaluation ends in values that are no numbers."""
+
+    def evaluate(self, proposal):
+        value = math.inf if proposal.id % 2 else 1.0
+        return Outcome({"default": value, "loss": math.nan if proposal.id % 2 else -math.inf})
+
+
+def test_a_log_that_holds_values_that_are_not_finite_is_resumed(table, tmp_path):
+    log = tmp_path / "log.jsonl"
+    for trials in (4, 8):
+        strategy = RandomSearch(table.space)
+        result = search(table.space, strategy, Diverges(), Budget(trials=trials), log=log)
+        json.dumps(strategy.state_dict(), allow_nan=False)
+    failures = [trial.outcome.failure for trial in result.history]
+    assert failures == [None, "default is inf"] * 4
+    assert result.history[0].outcome.metrics["loss"] == -math.inf
