@@ -12,7 +12,14 @@ from nas_plugin.evaluation.budget import Budget
 from nas_plugin.evaluation.evaluator import Evaluator, InlineWorker, Workers
 from nas_plugin.evaluation.log import SearchLog
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.proposal import Exhausted, Outcome, Trial, Waiting
+from nas_plugin.strategies.proposal import (
+    Exhausted,
+    InfeasibleError,
+    Outcome,
+    Proposal,
+    Trial,
+    Waiting,
+)
 from nas_plugin.strategies.strategy import Strategy
 
 #: A search whose first evaluations all fail has a mistake in its set-up.
@@ -29,8 +36,9 @@ class SearchResult:
         front: What no other success dominates; the best alone for a single objective.
         seconds: Of the clock, in this run.
         simulated_seconds: The sum of what the evaluator charged; None if it did not.
-        stopped: Why the search ended: ``trials``, ``seconds``, ``simulated_seconds`` or
-            ``exhausted``.
+        stopped: Why the search ended: ``trials``, ``seconds``, ``simulated_seconds``,
+            ``exhausted``, or ``infeasible`` where nothing more was found that the constraint
+            allows.
     """
 
     history: list[Trial]
@@ -98,6 +106,8 @@ class _Run:
         self.on_trial: Callable[[Trial], None] | None = None
         self.began = time.monotonic()
         self.simulated: float | None = None
+        #: What a log holds as under way; evaluated again before anything new is.
+        self.begun_before: list[Proposal] = []
         self.under_way = 0
         self.failures = 0
 
@@ -105,13 +115,11 @@ class _Run:
         """Runs until the budget is used up and returns what ended the search."""
         if self.log is not None:
             self._charge(outcome.seconds for outcome in self.log.replay())
-            for proposal in self.strategy.open:
-                self.workers.submit(proposal)
-                self.under_way += 1
+            self.begun_before = self.strategy.open
         stopped = ""
         while True:
             while not stopped and self.under_way < self.workers.slots:
-                stopped = self._spent() or self._begin_one()
+                stopped = self._begin_one()
                 if stopped == "waiting":
                     stopped = ""
                     break
@@ -128,6 +136,12 @@ class _Run:
 
     def _begin_one(self) -> str:
         """Begins one evaluation; returns why it could not, else nothing."""
+        if self.begun_before:
+            self._submit(self.begun_before.pop(0))
+            return ""
+        spent = self._spent()
+        if spent:
+            return spent
         try:
             proposal = self.strategy.ask()
         except Waiting:
@@ -136,11 +150,18 @@ class _Run:
             return "waiting"
         except Exhausted:
             return "exhausted"
+        except InfeasibleError:
+            if not self.strategy.results:
+                raise
+            return "infeasible"
         if self.log is not None:
             self.log.asked(proposal)
+        self._submit(proposal)
+        return ""
+
+    def _submit(self, proposal: Proposal) -> None:
         self.workers.submit(proposal)
         self.under_way += 1
-        return ""
 
     def _tell(self, proposal_id: int, outcome: Outcome) -> None:
         trial = self.strategy.trials[proposal_id]

@@ -7,6 +7,7 @@ import pytest
 
 from nas_plugin.errors import FileError, OptionError, StrategyError, TrainingError
 from nas_plugin.evaluation import Budget, TableEvaluator, search
+from nas_plugin.space import Choice, SearchSpace
 from nas_plugin.strategies import Outcome, RandomSearch, RegularizedEvolution, SuccessiveHalving
 
 
@@ -196,3 +197,39 @@ def test_a_log_that_holds_values_that_are_not_finite_is_resumed(table, tmp_path)
     failures = [trial.outcome.failure for trial in result.history]
     assert failures == [None, "default is inf"] * 4
     assert result.history[0].outcome.metrics["loss"] == -math.inf
+
+
+def test_a_search_is_resumed_by_fewer_workers(table, tmp_path):
+    class Strict(TwoAtATime):
+        def __init__(self, slots, collects):
+            super().__init__(TableEvaluator(table))
+            self.slots, self.collects = slots, collects
+
+        def submit(self, proposal):
+            assert len(self.under_way) < self.slots
+            super().submit(proposal)
+
+        def collect(self):
+            self.collects -= 1
+            if self.collects < 0:
+                raise Interrupted
+            return super().collect()
+
+    log, budget = tmp_path / "log.jsonl", Budget(trials=9)
+    with pytest.raises(Interrupted):
+        search(table.space, RandomSearch(table.space), Strict(4, 2), budget, log=log)
+    result = search(table.space, RandomSearch(table.space), Strict(2, 20), budget, log=log)
+    assert [trial.proposal.id for trial in result.history] == list(range(9))
+
+
+def test_what_was_found_is_kept_where_the_constraint_leaves_no_more():
+    space = SearchSpace(Choice(f"c{i}", "value", tuple(range(9))) for i in range(6))
+    first = space.architecture({f"c{i}": 0 for i in range(6)})
+
+    class One:
+        def evaluate(self, proposal):
+            return Outcome({"default": 1.0})
+
+    strategy = RandomSearch(space, constraint=lambda a: a == first, warm_start=[first])
+    result = search(space, strategy, One(), Budget(trials=5))
+    assert (result.stopped, result.best.architecture) == ("infeasible", first)
