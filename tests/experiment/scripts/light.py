@@ -1,6 +1,6 @@
 """A trial that costs nothing: the score is a function of the architecture.
 
-FAULTS in the environment makes some trials die, by a coin that the trial's id throws.
+FAULTS in the environment makes some trials die, by a coin that the trial's number throws.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ def score(architecture):
 
 
 def coin(name):
-    digest = hashlib.sha256((os.environ.get("NNI_TRIAL_JOB_ID", "") + name).encode()).digest()
+    digest = hashlib.sha256((os.environ.get("NNI_TRIAL_SEQ_ID", "") + name).encode()).digest()
     return digest[0] / 256
 
 
