@@ -13,6 +13,9 @@ from nas_plugin.strategies._categorical import Categories
 
 Rows = list[list[float]]
 
+#: The least weight beside the likeliest value's: logarithms of probabilities stay finite.
+_LEAST = 1e-30
+
 
 class Policy:
     """Independent categorical distributions, one a choice.
@@ -103,6 +106,6 @@ class Policy:
 
 def _softmax(row: list[float]) -> list[float]:
     top = max(row)
-    weights = [math.exp(logit - top) for logit in row]
+    weights = [max(math.exp(logit - top), _LEAST) for logit in row]
     total = sum(weights)
     return [weight / total for weight in weights]

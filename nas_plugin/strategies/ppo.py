@@ -14,6 +14,9 @@ from nas_plugin.strategies._policy import Policy
 from nas_plugin.strategies.proposal import Trial, by_value
 from nas_plugin.strategies.strategy import Strategy
 
+#: Where steps are so long that a ratio would overflow, it is cut off.
+_MOST_LOG_RATIO = 20.0
+
 
 class Ppo(Strategy, name="ppo"):
     """Several clipped steps on every batch of results.
@@ -84,7 +87,8 @@ class Ppo(Strategy, name="ppo"):
             probabilities = self.policy.probabilities()
             for trial, reward, log_prob in zip(trials, rewards, old, strict=True):
                 advantage = (reward - mean) / (deviation + 1e-8)
-                ratio = math.exp(self.policy.log_prob(trial.architecture, probabilities) - log_prob)
+                new = self.policy.log_prob(trial.architecture, probabilities)
+                ratio = math.exp(min(new - log_prob, _MOST_LOG_RATIO))
                 clipped = ratio > 1 + self.clip if advantage > 0 else ratio < 1 - self.clip
                 if not clipped:
                     self.policy.add_log_prob_gradient(

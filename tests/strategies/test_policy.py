@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -97,3 +98,13 @@ def test_a_choice_of_too_many_values_is_refused():
     space = SearchSpace([Choice("in", "input", tuple(range(12)), n_chosen=None)])
     with pytest.raises(StrategyError, match="'in' has 4,096 values"):
         Reinforce(space)
+
+
+@pytest.mark.parametrize("cls", [Reinforce, Ppo])
+def test_steps_that_are_far_too_long_break_no_policy(cls):
+    space = SearchSpace(Choice(f"c{i}", "value", tuple(range(4))) for i in range(40))
+    strategy = cls(space, lr=300.0, repeats=True)
+    for number in range(120):
+        proposal = strategy.ask()
+        strategy.tell(proposal.id, Outcome({"default": float(number % 7)}))
+    assert all(math.isfinite(logit) for row in strategy.policy.logits for logit in row)
