@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares, prints the table, and writes runs.jsonl, table.md and regret.png."""
+    from nas_plugin.benchmarks import open_benchmark
     from nas_plugin.evaluation.budget import Budget
-    from nas_plugin.evaluation.compare import Protocol, compare, parse_entrant
+    from nas_plugin.evaluation.compare import Protocol, compare, parse_entrant, splits_of
     from nas_plugin.evaluation.compare_report import curves, protocol_lines, table_lines
     from nas_plugin.files import write_atomic
     from nas_plugin.reporting.progress import Progress
@@ -79,19 +80,21 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from nas_plugin.reporting.plots import plot_regret
 
+    drawn = curves(protocol, records)
+    if not drawn:
+        _log.warning("No picture: the table holds no result of what was found.")
+        return 0
+    table = open_benchmark(protocol.benchmark)
+    of = f" on {protocol.dataset}" if protocol.dataset else ""
     timed = records[0]["simulated_seconds"] is not None
     plot_regret(
-        curves(protocol, records),
+        drawn,
         folder / "regret.png",
         xlabel="simulated seconds" if timed else "evaluations",
-        ylabel=f"test regret{f' on {protocol.dataset}' if protocol.dataset else ''} (points)",
-        title=open_name(protocol.benchmark),
+        ylabel=f"{splits_of(table)[-1]} regret{of} (points)",
+        title=table.name,
+        # A free table, or one whose best everybody finds, has nothing for a logarithm.
+        log_x=all(times[0] > 0 for times, *_ in drawn.values()),
+        log_y=any(regret > 0 for _, mean, *_ in drawn.values() for regret in mean),
     )
     return 0
-
-
-def open_name(benchmark: str) -> str:
-    """Returns the full name of a table, its release included."""
-    from nas_plugin.benchmarks import open_benchmark
-
-    return open_benchmark(benchmark).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from nas_plugin.errors import OptionError
 from nas_plugin.evaluation.budget import Budget
 from nas_plugin.evaluation.search import search
 from nas_plugin.evaluation.table import TableEvaluator, table_score
+from nas_plugin.space.architecture import Architecture
 from nas_plugin.strategies.proposal import Trial, by_value
 from nas_plugin.strategies.strategy import Strategy, make_strategy, strategies
 from nas_plugin.strategies.zero_cost import best_by_score
@@ -104,18 +106,26 @@ class Entrant:
         return self.warm_start is not None or self.score is not None
 
     def make(self, table: Benchmark, dataset: str | None, seed: int) -> Strategy:
-        """Makes the strategy for one seed.
+        """Makes the strategy for one seed; it proposes only what the table has a row for.
 
         Raises:
             OptionError: If the strategy does not take the options.
         """
         options = dict(self.options)
+        constraint = None if len(table) == table.space.size else table.is_legal
+        if constraint is not None:
+            options["constraint"] = constraint
         if self.score is not None:
             options["score"] = table_score(table, self.score, dataset=dataset)
         if self.warm_start is not None:
             score = table_score(table, self.warm_start, dataset=dataset)
             options["warm_start"] = best_by_score(
-                table.space, score, WARM_STARTS, seed=seed, pool=WARM_POOL
+                table.space,
+                score,
+                WARM_STARTS,
+                seed=seed,
+                pool=WARM_POOL,
+                constraint=constraint,
             )
         return make_strategy(self.name, table.space, seed=seed, **options)
 
@@ -154,7 +164,7 @@ def run_once(protocol: Protocol, entrant: Entrant, seed: int, table: Benchmark) 
     """Runs one strategy with one seed and returns a JSON record.
 
     The strategy is told validation results alone. What it found is looked up afterwards, for the
-    report: at the longest schedule, on every data set.
+    report: at the longest schedule, on every data set; None is what the table does not hold.
     """
     strategy = entrant.make(table, protocol.dataset, seed)
     result = search(table.space, strategy, protocol.evaluator(table), protocol.budget)
@@ -163,7 +173,7 @@ def run_once(protocol: Protocol, entrant: Entrant, seed: int, table: Benchmark) 
     found = result.best.architecture
     report = {
         dataset or "all": {
-            split: table.query(found, dataset=dataset, split=split) for split in ("valid", "test")
+            split: _looked_up(table, found, dataset, split) for split in splits_of(table)
         }
         for dataset in table.datasets or (None,)
     }
@@ -209,18 +219,33 @@ def _run_chunk(protocol: Protocol, entrant: Entrant, seeds: list[int]) -> list[d
     return [run_once(protocol, entrant, seed, table) for seed in seeds]
 
 
+def splits_of(table: Benchmark) -> tuple[str, ...]:
+    """Returns the splits that a report shows: a table of one's own may have no test results."""
+    held = {column.split for column in table.columns() if column.metric == "accuracy"}
+    return ("valid", "test") if held & {"test", None} else ("valid",)
+
+
+def _looked_up(
+    table: Benchmark, architecture: Architecture, dataset: str | None, split: str
+) -> float | None:
+    value = float(table.column(dataset=dataset, split=split).item(table.index(architecture)))
+    return None if math.isnan(value) else value
+
+
 def _path(
     protocol: Protocol, history: Sequence[Trial], table: Benchmark
 ) -> Iterator[tuple[float, float]]:
-    """Yields (cost so far, test accuracy) whenever the best by the signal changes."""
-    best: Trial | None = None
+    """Yields (cost so far, reported accuracy) whenever the best by the signal changes."""
+    best = (-math.inf, -math.inf)
     spent = 0.0
     for number, trial in enumerate(history, 1):
         seconds = trial.outcome.seconds if trial.outcome is not None else None
         spent = spent + seconds if seconds is not None else float(number)
-        if trial.value is not None and (best is None or by_value(trial) > by_value(best)):
-            best = trial
-            yield (
-                round(spent, 3),
-                table.query(trial.architecture, dataset=protocol.dataset, split="test"),
-            )
+        # As in `Strategy.best`, a higher fidelity comes before a better value.
+        rank = (trial.proposal.fidelity or 0.0, by_value(trial))
+        if trial.value is None or rank <= best:
+            continue
+        best = rank
+        value = _looked_up(table, trial.architecture, protocol.dataset, splits_of(table)[-1])
+        if value is not None:
+            yield round(spent, 3), value

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas_plugin.benchmarks.locate import open_benchmark
-from nas_plugin.evaluation.compare import WARM_POOL, WARM_STARTS, Protocol
+from nas_plugin.evaluation.compare import WARM_POOL, WARM_STARTS, Protocol, splits_of
 
 Record = Mapping[str, Any]
 Curve = tuple[list[float], list[float], list[float], list[float]]
@@ -32,7 +32,7 @@ def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
     of = f" of {protocol.dataset}" if protocol.dataset else ""
     after = f" after {protocol.epochs} epochs" if protocol.epochs else ""
     reported = table.columns()
-    longest = max((c.epochs or 0 for c in reported if c.split == "test"), default=0)
+    longest = max((c.epochs or 0 for c in reported if c.split == splits_of(table)[-1]), default=0)
     return [
         f"Release: {table.name} ({table.release}).",
         f"Signal: validation accuracy{of}{after}. Budget: {' and '.join(filter(None, limits))}.",
@@ -47,7 +47,8 @@ def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
 def table_lines(protocol: Protocol, records: Sequence[Record]) -> list[str]:
     """Returns the results as a table in Markdown; zero-cost rows are kept apart."""
     datasets = list(records[0]["report"])
-    columns = [f"{dataset} {split}" for dataset in datasets for split in ("valid", "test")]
+    splits = splits_of(open_benchmark(protocol.benchmark))
+    columns = [f"{dataset} {split}" for dataset in datasets for split in splits]
     head = ["strategy", "evaluations", "signal", *columns]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     labels = list(dict.fromkeys(record["strategy"] for record in records))
@@ -61,15 +62,13 @@ def table_lines(protocol: Protocol, records: Sequence[Record]) -> list[str]:
         cells = [
             _spread([r["report"][dataset][split] for r in own])
             for dataset in datasets
-            for split in ("valid", "test")
+            for split in splits
         ]
         evaluations = f"{statistics.fmean(r['evaluations'] for r in own):.1f}"
         signal = _spread([r["signal"] for r in own])
         lines.append(_row([f"`{label}`", evaluations, signal, *cells]))
     optima = [
-        f"{table_optimum(protocol, dataset, split):.2f}"
-        for dataset in datasets
-        for split in ("valid", "test")
+        f"{table_optimum(protocol, dataset, split):.2f}" for dataset in datasets for split in splits
     ]
     lines.append(_row(["*best of the table*", "", "", *optima]))
     return lines
@@ -82,17 +81,21 @@ def table_optimum(protocol: Protocol, dataset: str | None, split: str) -> float:
 
 
 def curves(protocol: Protocol, records: Sequence[Record]) -> dict[str, Curve]:
-    """Returns the test regret of the incumbent over the cost, for `plot_regret`.
+    """Returns the regret of the incumbent over the cost, for `plot_regret`.
 
-    The band is the middle half of the seeds. A curve begins where every seed has an incumbent.
+    The regret is that of the last split that is reported: test, where the table has it. The band is
+    the middle half of the seeds. A curve begins where every seed has an incumbent.
     """
-    optimum = table_optimum(protocol, protocol.dataset, "test")
+    reported = splits_of(open_benchmark(protocol.benchmark))[-1]
+    optimum = table_optimum(protocol, protocol.dataset, reported)
     end = max(_spent(record) for record in records)
     found: dict[str, Curve] = {}
     for label in dict.fromkeys(record["strategy"] for record in records):
-        paths = [record["path"] for record in records if record["strategy"] == label]
+        paths = [r["path"] for r in records if r["strategy"] == label and r["path"]]
+        if not paths:
+            continue
         start = max(path[0][0] for path in paths)
-        ratio = max(end / start, 1.0)
+        ratio = max(end / start, 1.0) if start > 0 else 1.0  # a table may charge nothing
         times = [start * ratio ** (i / (_POINTS - 1)) for i in range(_POINTS)]
         mean, low, high = [], [], []
         for moment in times:
@@ -115,8 +118,12 @@ def _spent(record: Record) -> float:
     return float(record["evaluations"] if seconds is None else seconds)
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.2f} ± {statistics.pstdev(values):.2f}"
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "none"
+    missing = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return f"{statistics.fmean(known):.2f} ± {statistics.pstdev(known):.2f}{missing}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -93,3 +93,57 @@ def test_options_that_a_strategy_does_not_take_are_named(compare):
         compare("--strategies", "random:speed=3", "--budget-trials", "2", "--workers", "1")
     with pytest.raises(OptionError, match="needs a budget"):
         compare("--strategies", "random")
+
+
+def own_table(folder, rows, head="op,width,accuracy"):
+    (folder / "own.csv").write_text("\n".join([head, *rows]) + "\n")
+    import_user_table(folder / "own.csv", folder / "own.nastab")
+
+
+def test_a_table_without_test_results_or_times_is_compared_by_validation(
+    compare, table, tmp_path, capsys
+):
+    own_table(
+        tmp_path, [f"{op},{w},{40 + 5 * i + w}" for i, op in enumerate("abc") for w in (1, 2)]
+    )
+    code, printed = compare(
+        "--strategies", "grid", "random", "--seeds", "2", "--budget-trials", "5", "--workers", "1"
+    )
+    assert code == 0 and "test" not in printed
+    assert "| `grid` | 5.0 | 51.00 ± 0.00 | 51.00 ± 0.00 |" in printed
+    assert "| *best of the table* |  |  | 52.00 |" in printed
+
+
+def test_only_rows_of_a_table_that_is_not_complete_are_proposed(compare, tmp_path):
+    own_table(tmp_path, ["a,1,50", "b,2,60", "c,3,70", "d,4,80", "a,2,55"])
+    names = ("random", "grid", "regularized_evolution", "tpe", "local_search", "bananas:steps=5")
+    code, _ = compare(
+        "--strategies", *names, "--seeds", "1", "--budget-trials", "9", "--workers", "1"
+    )  # fmt: skip
+    text = (tmp_path / "out" / "runs.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    assert code == 0
+    assert [(r["evaluations"], r["signal"]) for r in records] == [(5, 80.0)] * len(names)
+
+
+def test_missing_results_and_free_evaluations_break_no_comparison(compare, tmp_path):
+    head = "op,width,valid_accuracy,test_accuracy,seconds"
+    own_table(tmp_path, ["a,1,50,45,0", "b,1,70,,0", "a,2,,30,0", "b,2,60,55,0"], head)
+    code, printed = compare(
+        "--strategies", "random", "--seeds", "2", "--budget-trials", "4", "--workers", "1"
+    )
+    assert code == 0
+    assert "| `random` | 4.0 | 70.00 ± 0.00 | 70.00 ± 0.00 | none |" in printed
+
+
+def test_the_curve_follows_the_highest_fidelity(compare, tmp_path):
+    rows = [f"{x},{epochs},{90 - 20 * epochs + x},{x}" for x in range(9) for epochs in (1, 3)]
+    own_table(tmp_path, rows, "width,epochs,valid_accuracy,test_accuracy")
+    code, _ = compare(
+        "--strategies", "successive_halving:fidelities=[1,3]", "--seeds", "1",
+        "--budget-trials", "12", "--workers", "1",
+    )  # fmt: skip
+    record = json.loads((tmp_path / "out" / "runs.jsonl").read_text())
+    assert code == 0
+    # After one epoch all values are higher, but what is reported was trained for three.
+    assert record["path"][-1][1] == record["architecture"]["width"]
