@@ -136,11 +136,14 @@ def _serve(make_evaluator: Callable[[], Evaluator], connection: Connection) -> N
 
 def _outcome(evaluator: Evaluator, proposal: Proposal) -> Outcome:
     try:
-        return evaluator.evaluate(proposal)
+        outcome = evaluator.evaluate(proposal)
     except NasError as error:
         return Outcome(failure=f"{type(error).__name__}: {error}")
     except Exception:
         return Outcome(failure=traceback.format_exc())
+    if not isinstance(outcome, Outcome):
+        return Outcome(failure=f"evaluate() returned {outcome!r:.80}, not an Outcome")
+    return outcome
 
 
 def _exit_in_words(code: int | None) -> str:

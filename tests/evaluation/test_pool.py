@@ -27,6 +27,8 @@ class Moody:
             os._exit(3)
         if mood == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if mood == "silent":
+            return None
         return Outcome({"default": float(len(mood))}, seconds=float(os.getpid()))
 
 
@@ -35,7 +37,7 @@ def broken():
 
 
 def test_whatever_happens_to_a_worker_is_a_failure_of_its_proposal():
-    moods = ("fine", "raise", "exit", "good", "kill", "bug", "excellent")
+    moods = ("fine", "raise", "exit", "good", "kill", "bug", "silent", "excellent")
     space = SearchSpace([Choice("mood", "layer", moods)])
     pool = ProcessPool(Moody, workers=2)
     result = search(space, GridSearch(space), pool, Budget(trials=20))
@@ -44,6 +46,7 @@ def test_whatever_happens_to_a_worker_is_a_failure_of_its_proposal():
     assert became["raise"].failure == "TrainingError: diverged"
     assert became["exit"].failure == "the worker process ended with exit code 3"
     assert became["kill"].failure == "the worker process ended with signal SIGKILL"
+    assert became["silent"].failure == "evaluate() returned None, not an Outcome"
     assert "KeyError: 'typo'" in became["bug"].failure
     assert {became[m].seconds for m in ("fine", "good", "excellent")} & {os.getpid()} == set()
     assert all(worker is None for worker in pool._workers)
