@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,19 @@ def test_npz_files_with_objects_are_refused(tmp_path):
     (tmp_path / "u.npz").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(FileError, match="not an npz"):
         import_benchmark(tmp_path / "u.npz")
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.csv.gz"])
+def test_bytes_that_are_no_text_are_refused(tmp_path, name):
+    whole = gzip.compress(CSV.encode() * 50)
+    for content in (b"\xff\xfe\x00", whole[:40], whole[:20] + b"\xff" * 40, b"\x00" * 20):
+        (tmp_path / name).write_bytes(content)
+        for read in (import_benchmark, import_user_table):
+            with pytest.raises(FileError, match=name):
+                read(tmp_path / name, tmp_path / "own.nastab")
+
+
+def test_the_byte_order_mark_of_a_spreadsheet_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "own.csv").write_text(CSV, encoding="utf-8-sig")
+    table = open_benchmark(import_benchmark(tmp_path / "own.csv", tmp_path / "own.nastab"))
+    assert list(table.space) == ["op", "width"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,8 +65,11 @@ def _importer(path: Path) -> Importer:
     if name.endswith(".npz"):
         return import_nasbench201_npz if _is_nasbench201(path) else _user
     if name.endswith((".csv", ".csv.gz")):
-        with open_text(path) as stream:
-            first = stream.readline(200)
+        try:
+            with open_text(path) as stream:
+                first = stream.readline(200)
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            raise FileError(f"{path} is not a readable CSV file: {error}.") from error
         return import_nasbench1shot1_csv if first.startswith("adjacency7x7,") else _user
     raise FileError(
         f"{path}: the form is not known by its name. Known: .pth, .pickle.pbz2 and folders of "

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -94,17 +95,17 @@ def import_user_table(
 
 
 def open_text(path: Path) -> TextIO:
-    """Opens a UTF-8 text file, compressed if its name ends in ``.gz``."""
+    """Opens a UTF-8 text file without its byte order mark; one called ``….gz`` is compressed."""
     if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _read_csv(path: Path) -> dict[str, list[Scalar]]:
     try:
         with open_text(path) as stream:
             table = list(csv.reader(stream, strict=True))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise FileError(f"{path} is not a readable CSV file: {error}.") from error
     names = [name.strip() for name in table[0]] if table else []
     if len(table) < 2 or len(set(names)) != len(names) or "" in names:
