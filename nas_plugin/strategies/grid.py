@@ -11,6 +11,9 @@ from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies.proposal import Exhausted, InfeasibleError
 from nas_plugin.strategies.strategy import Strategy
 
+#: So many architectures in a row that the constraint refuses end the search of a huge space.
+_MOST_REFUSED = 1_000_000
+
 
 class GridSearch(Strategy, name="grid"):
     """Goes through the space in its own order, the last choice fastest; nothing is random.
@@ -24,11 +27,18 @@ class GridSearch(Strategy, name="grid"):
         self._rest: Iterator[Architecture] = space.enumerate()
 
     def suggest(self) -> Architecture:
-        began_anew = False
+        began_anew, refused = False, 0
         while True:
             for architecture in self._rest:
                 self._position += 1
-                if self.allows(architecture) and (not self.is_barred(architecture)):
+                if not self.allows(architecture):
+                    refused += 1
+                    if refused == _MOST_REFUSED:
+                        raise InfeasibleError(
+                            f"The constraint refuses {refused:,} architectures of the grid in a "
+                            "row. Loosen it, or use a strategy that draws at random."
+                        )
+                elif not self.is_barred(architecture):
                     return architecture
             if not self.trials:
                 raise InfeasibleError("The constraint allows no architecture of the space.")

@@ -7,7 +7,7 @@ import pytest
 
 from nas_plugin.errors import OptionError, StrategyError
 from nas_plugin.space import Choice, SearchSpace
-from nas_plugin.strategies import Exhausted, Outcome, strategies
+from nas_plugin.strategies import Exhausted, GridSearch, InfeasibleError, Outcome, strategies
 
 
 @pytest.fixture
@@ -78,3 +78,11 @@ def test_strategies_and_evaluation_load_without_torch_and_nni():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_the_grid_of_a_huge_space_ends_where_nothing_is_allowed(monkeypatch):
+    monkeypatch.setattr("nas_plugin.strategies.grid._MOST_REFUSED", 1000)
+    huge = SearchSpace(Choice(f"c{i}", "value", tuple(range(8))) for i in range(12))
+    strategy = GridSearch(huge, constraint=lambda _: False)
+    with pytest.raises(InfeasibleError, match="1,000 architectures"):
+        strategy.ask()
