@@ -88,6 +88,8 @@ def table_score(
 ) -> Callable[[Architecture], float]:
     """Returns a zero-cost score of the table (``zc_naswot``) as a function of architectures.
 
+    Where the table lacks the score, it is minus infinity: the last to be chosen.
+
     Raises:
         OptionError: If `metric` is not a zero-cost score.
         BenchmarkError: If the table does not hold it.
@@ -95,7 +97,12 @@ def table_score(
     if not metric.startswith("zc_"):
         raise OptionError(f"A zero-cost score of a table is called 'zc_…', got '{metric}'.")
     column = benchmark.column(metric=metric, dataset=dataset)
-    return lambda architecture: float(column.item(benchmark.index(architecture)))
+
+    def score(architecture: Architecture) -> float:
+        value = float(column.item(benchmark.index(architecture)))
+        return -math.inf if math.isnan(value) else value
+
+    return score
 
 
 def _whole(fidelity: float) -> int:

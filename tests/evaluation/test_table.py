@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from nas_plugin.benchmarks.importers import import_user_table
+from nas_plugin.benchmarks.locate import read_benchmark
 from nas_plugin.errors import BenchmarkError, OptionError
 from nas_plugin.evaluation import Budget, TableEvaluator, search, table_score
-from nas_plugin.strategies import Hyperband, Nsga2, Proposal
+from nas_plugin.strategies import Hyperband, Nsga2, Proposal, best_by_score
 
 
 def proposal(table, op, width, fidelity=None):
@@ -53,3 +55,11 @@ def test_nsga2_returns_a_front_of_the_table(table):
     result = search(table.space, Nsga2(table.space, population=6), evaluator, Budget(trials=16))
     found = [trial.architecture.to_json() for trial in result.front]
     assert found == [{"op": "conv", "width": width} for width in (64, 32, 16, 8)]
+
+
+def test_what_has_no_score_is_chosen_last(tmp_path):
+    lines = ["width,accuracy,zc_guess", "1,50,", "2,50,1", "3,50,", "4,50,2", "5,50,"]
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    own = read_benchmark(import_user_table(tmp_path / "own.csv", tmp_path / "own.nastab"))
+    best = best_by_score(own.space, table_score(own, "zc_guess"), 2, pool=5)
+    assert [architecture["width"] for architecture in best] == [4, 2]
