@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -64,3 +67,22 @@ def test_a_broken_strategy_fails_the_check(check, cls, name):
 
 def test_the_check_of_all_checks_accepts_random_search():
     contract.check_strategy("random")
+
+
+def test_proposals_do_not_depend_on_the_seed_of_hashes():
+    code = (
+        "from nas_plugin.contracts.strategy import make, run, strategies\n"
+        "for name in strategies.names():\n"
+        "    print(name, [p.to_json() for p in run(make(name, seed=5), 25)])\n"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert printed[0] == printed[1] and printed[0].count("\n") >= 15
