@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ class ProcessPool:
         workers: How many processes.
 
     Raises:
-        OptionError: If `workers` is not positive.
+        OptionError: If `workers` is not positive, or `make_evaluator` cannot be pickled.
         ExperimentError: If a process ends before it has an evaluator.
     """
 
@@ -103,6 +104,13 @@ class _Worker:
 def _start(make_evaluator: Callable[[], Evaluator]) -> _Worker:
     # Forking a process that runs threads (torch's) can deadlock the child.
     context = multiprocessing.get_context("spawn")
+    try:
+        pickle.dumps(make_evaluator)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise OptionError(
+            f"make_evaluator goes to other processes, but cannot be pickled: {error}. Give a "
+            "function of a module, or a functools.partial of one."
+        ) from error
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(make_evaluator, theirs), daemon=True)
     process.start()

@@ -61,3 +61,9 @@ def test_a_worker_without_an_evaluator_ends_the_search():
 def test_a_pool_has_at_least_one_worker():
     with pytest.raises(OptionError, match="at least 1"):
         ProcessPool(partial(Moody), workers=0)
+
+
+def test_an_evaluator_that_cannot_travel_says_what_can():
+    space = SearchSpace([Choice("mood", "layer", ("fine", "good"))])
+    with pytest.raises(OptionError, match="function of a module"):
+        search(space, GridSearch(space), ProcessPool(lambda: Moody(), workers=1), Budget(trials=2))
