@@ -22,7 +22,6 @@ from nas_plugin.trainers.search_trainer import (
     MutatorLike,
     SearchTrainer,
     gradients_of,
-    micro_batches,
 )
 from nas_plugin.trainers.trainer import Values
 
@@ -186,8 +185,7 @@ class BilevelTrainer(SearchTrainer):
     def _hessian_product(self, batch: Batch, v: list[Tensor]) -> list[Tensor | None]:
         """Returns ``(d2 L_trn / d alpha d w) v`` by differentiating ``<grad_w L_trn, v>``."""
         totals = [torch.zeros_like(alpha) for alpha in self.alphas]
-        for part, share in micro_batches(batch, self.accumulate):
-            self.mutator.reset()
+        for part, share in self.decided_parts(batch, needs_alphas=True):
             loss, _ = self.loss_of(part)
             scaled = self.precision.scale(loss * share)
             grads = gradients_of(scaled, self.weights, create_graph=True)

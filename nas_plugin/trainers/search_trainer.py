@@ -109,7 +109,6 @@ class SearchTrainer(Trainer):
         wrt: Sequence[nn.Parameter],
         *,
         penalised: bool = False,
-        redraw: bool = True,
     ) -> tuple[list[Tensor | None], Values]:
         """Returns the gradient of the mean loss, averaged over micro-batches and ranks.
 
@@ -120,15 +119,11 @@ class SearchTrainer(Trainer):
             batch: Inputs and targets.
             wrt: Parameters; those that are frozen or that the loss does not reach get None.
             penalised: Add the mutator's penalty, as in an architecture step.
-            redraw: Let the mutator decide anew, for every micro-batch.
         """
         totals: list[Tensor | None] = [None] * len(wrt)
         values: Values = {}
         with self._only(wrt) as needs_alphas:
-            for part, share in micro_batches(batch, self.accumulate):
-                if redraw:
-                    with torch.set_grad_enabled(needs_alphas):
-                        self.mutator.reset()
+            for part, share in self.decided_parts(batch, needs_alphas):
                 loss, metrics = self.loss_of(part)
                 objective = loss
                 penalty = self.mutator.penalty(self.mutator.binding.decisions)
@@ -139,6 +134,19 @@ class SearchTrainer(Trainer):
                 for name, value in {"loss": loss, **metrics}.items():
                     values[name] = values.get(name, 0.0) + torch.as_tensor(value).detach() * share
         return self.averaged(totals), values
+
+    def decided_parts(self, batch: Batch, needs_alphas: bool) -> Iterator[tuple[Batch, float]]:
+        """Yields micro-batches and their shares, the mutator having decided alike for each.
+
+        Every part gets a graph of its own, but what is drawn at random is drawn once a step, so
+        that the parts add up to the whole batch.
+        """
+        drawn = self.mutator.generator.get_state()
+        for part in micro_batches(batch, self.accumulate):
+            self.mutator.generator.set_state(drawn)
+            with torch.set_grad_enabled(needs_alphas):
+                self.mutator.reset()
+            yield part
 
     def averaged(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Unscales gradients and averages them over the ranks."""

@@ -61,12 +61,13 @@ def make(kind: str, net: nn.Module | None = None, **options: Any) -> Any:
     net = Net() if net is None else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2)
     callbacks = options.pop("callbacks", [])
+    samples = options.pop("dataset", data())
     schedule = LRSchedulerCallback(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3))
     common: dict[str, Any] = {
         "batch_size": 8, "seed": 5, "device": "cpu", "callbacks": [schedule, *callbacks],
     }  # fmt: skip
     start = (net, nn.functional.cross_entropy, accuracy)
-    rest = (optimizer, 2, data(), data())
+    rest = (optimizer, 2, samples, samples)
     special: dict[str, tuple[Any, dict[str, Any]]] = {
         "spos": (SPOSSupernetTrainer, {}),
         "fairnas": (SPOSSupernetTrainer, {"mutator": "fairnas"}),
@@ -189,6 +190,26 @@ def test_a_single_path_step_is_the_childs_own_step_and_leaves_the_rest_alone() -
             assert torch.equal(value, fresh[name]), name
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_parts_of_an_accumulated_batch_share_their_paths(kind: str) -> None:
+    trained = []
+    for parts in (1, 4):
+        seed_everything(0)
+        net = Net().double()
+        net.rest = nn.Linear(6, 2, dtype=torch.float64)
+        trainer = make(kind, net, accumulate=parts, dataset=ArrayDataset(*_double(data())))
+        trainer.mutator.double()
+        trainer.train()
+        trained.append([*trainer.model.parameters(), *trainer.mutator.parameters()])
+
+    for one, four in zip(*trained, strict=True):
+        assert torch.allclose(one, four, rtol=0, atol=1e-10)
+
+
+def _double(dataset: ArrayDataset) -> tuple[Tensor, Tensor]:
+    return dataset.inputs.double(), dataset.targets
+
+
 def test_a_fair_step_sums_the_gradients_of_its_paths() -> None:
     trainer = make("fairnas", Net().double())
     for module in trainer.model.modules():
@@ -199,8 +220,7 @@ def test_a_fair_step_sums_the_gradients_of_its_paths() -> None:
     totals = {n: torch.zeros_like(p) for n, p in twin.named_parameters()}
     with trainer.aside():
         for _ in range(trainer.mutator.paths_per_step):
-            trainer.mutator.reset()
-            grads, _ = trainer.gradients(batch, trainer.weights, redraw=False)
+            grads, _ = trainer.gradients(batch, trainer.weights)
             for total, grad in zip(totals.values(), grads, strict=True):
                 total += 0 if grad is None else grad
     seen: list[Any] = []
