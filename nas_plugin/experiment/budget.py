@@ -37,12 +37,13 @@ class Budget:
         """Takes over what the user has changed."""
         self._take(self._manager_number())
 
-    def keep(self, *, asked: int, sent: int, done: bool) -> None:
+    def keep(self, *, asked: int, jobs: int, done: bool) -> None:
         """Tells the manager how far to go.
 
         Args:
             asked: Architectures proposed so far.
-            sent: Trials handed out in this session.
+            jobs: Trials handed out so far, those that the manager has not started yet included:
+                it counts a trial when it starts it, and is done at once when its number is reached.
             done: Whether every architecture has its outcome and no trial runs.
         """
         number = self._manager_number()
@@ -50,7 +51,7 @@ class Budget:
         if self.wanted is None and not done:
             return
         submitted = self._api.submitted()
-        target = submitted if done else max(self.wanted or 0, asked, submitted, sent) + 1
+        target = submitted if done else max(self.wanted or 0, asked, submitted, jobs) + 1
         if target != number and target > 0:
             self._journal.append("budget", wanted=self.wanted, manager=target)
             self._ours = [*self._ours[-1:], target]

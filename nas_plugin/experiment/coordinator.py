@@ -94,6 +94,12 @@ class Coordinator:
         return len(self.parameters)
 
     @property
+    def jobs(self) -> int:
+        """The number of trials that were ever handed out or added by hand, in all sessions."""
+        by_hand = sum(parameter is None for parameter, _ in self.claims.values())
+        return sum(p.sends for p in self.parameters.values()) + by_hand
+
+    @property
     def open(self) -> list[Parameter]:
         """The proposals whose outcome the strategy does not know yet."""
         return [p for p in self.parameters.values() if not p.told]

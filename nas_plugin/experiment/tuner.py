@@ -236,7 +236,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         wanted = self._budget.wanted
         finished = search.exhausted or (wanted is not None and search.asked >= wanted)
         done = finished and not search.open and search.living <= 0
-        self._budget.keep(asked=search.asked, sent=search.sent, done=done)
+        self._budget.keep(asked=search.asked, jobs=search.jobs, done=done)
 
     def _send_job(self, job: Job) -> None:
         record = {

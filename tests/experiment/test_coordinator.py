@@ -202,6 +202,8 @@ def test_crashes_lose_and_repeat_nothing(tmp_path, seed):
     check(journal, 40, ran | simulation.ran)
     asks = [e for e in journal.events if e["event"] == "ask"]
     assert [e["parameter"] for e in asks] == list(range(40))
+    # All that was ever handed out, in every session.
+    assert coordinator.jobs == sum(e["event"] in ("ask", "again") for e in journal.events)
     journal.close()
 
 
@@ -317,7 +319,7 @@ def test_a_trial_added_by_hand_is_kept_but_not_told(tmp_path):
     coordinator.next_job(1)
     coordinator.result("H", None, 0, 9.0, SPACE.first().to_json())
     coordinator.end("H", Evidence("SUCCEEDED", 0))
-    assert coordinator.living == 1 and strategy.told == []
+    assert coordinator.living == 1 and coordinator.jobs == 2 and strategy.told == []
     (row,) = rows(journal.events)
     assert row.parameter is None and row.architecture == SPACE.first().to_json()
     journal.close()
