@@ -17,6 +17,7 @@ _FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -45,8 +46,11 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        options = {"args": [*_FLAGS, f"--user-data-dir={self._profile}"]}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        options = {
+            "goog:chromeOptions": {"args": [*_FLAGS, f"--user-data-dir={self._profile}"]},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }
+        wanted = {"capabilities": {"alwaysMatch": options}}
         for _ in range(100):
             try:
                 self._session = self._call("POST", "/session", wanted)["sessionId"]
@@ -56,7 +60,20 @@ class Browser:
         raise RuntimeError("chromedriver does not answer")
 
     def open(self, url: str) -> None:
-        self._do("POST", "/url", {"url": url})
+        """Opens a page, again while it stays blank.
+
+        NNI's portal draws nothing before its first requests are answered, and sends them once:
+        when one is lost, the page is white until it is loaded again.
+        """
+        for _ in range(4):
+            self._do("POST", "/url", {"url": url})
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                if self.text().strip():
+                    return
+                time.sleep(0.2)
+        log = self._do("POST", "/se/log", {"type": "browser"})
+        raise AssertionError(f"{url} stays blank; the browser says: {log}")
 
     def text(self) -> str:
         return str(self.script("return document.body.innerText"))
