@@ -125,8 +125,15 @@ class Benchmark(ABC):
         split: str = "test",
         metric: str = "accuracy",
     ) -> tuple[Architecture, float]:
-        """Returns the best architecture and its value."""
-        return self.top(1, dataset=dataset, epochs=epochs, split=split, metric=metric)[0]
+        """Returns the best architecture and its value.
+
+        Raises:
+            BenchmarkError: If no row has a value.
+        """
+        best = self.top(1, dataset=dataset, epochs=epochs, split=split, metric=metric)
+        if not best:
+            raise BenchmarkError(f"{self.name} has no row with a value of '{metric}' ({split}).")
+        return best[0]
 
     def is_legal(self, architecture: Any) -> bool:
         """Says whether the table has a row for the architecture."""

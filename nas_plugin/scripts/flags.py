@@ -36,6 +36,8 @@ def add_run_flags(
     add("--grad-clip", type=float, default=5.0)
     add("--device", default="auto")
     add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
+        help="lay images out with channels last, which convolutions run faster on")  # fmt: skip
     add("--workers", type=int, default=0, help="processes that read data that is not in memory")
     add("--seed", type=int, default=0)
     add("--log-frequency", type=int, default=10, help="steps between two records of the log")

@@ -61,6 +61,7 @@ def run_options(
         "workers": args.workers,
         "device": args.device,
         "precision": args.precision,
+        "channels_last": args.channels_last,
         "limit_batches": args.limit_batches,
         "log_frequency": args.log_frequency,
         "checkpoint_dir": args.out / "checkpoints" / phase,

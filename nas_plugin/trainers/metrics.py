@@ -17,6 +17,20 @@ def accuracy(output: Tensor, target: Tensor) -> dict[str, Tensor]:
     return {"accuracy": (output.argmax(dim=1) == target).double().mean()}
 
 
+def monitored(values: Mapping[str, Any], monitor: str) -> Any:
+    """Returns the metric of that name, of which more is better.
+
+    Raises:
+        OptionError: If there is none, or it is the loss.
+    """
+    named = sorted(set(values) - {"loss"})
+    if monitor not in named:
+        raise OptionError(
+            f"monitor='{monitor}' is not a metric of which more is better; metrics gives {named}."
+        )
+    return values[monitor]
+
+
 def checked_metrics(metrics: Metrics) -> Metrics:
     """Returns `metrics` such that it raises OptionError unless it gives named single numbers."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nas_plugin.errors import OptionError
 from nas_plugin.operations.drop_path import set_drop_path
+from nas_plugin.trainers.metrics import monitored
 from nas_plugin.trainers.search_trainer import Batch, micro_batches
 from nas_plugin.trainers.trainer import Trainer, Values
 
@@ -74,13 +75,12 @@ class RetrainTrainer(Trainer):
         self.ranks.average([p.grad for p in self.weights if p.grad is not None])
         self.precision.step(self.optimizer, self.weights, self.grad_clip)
         self.ranks.copy_from_first(list(self.model.buffers()))
+        monitored(values, self.monitor)
         return values
 
     def validate(self) -> dict[str, float]:
         values = super().validate()
-        if self.monitor not in values:
-            raise OptionError(f"monitor='{self.monitor}' is not a metric; got {sorted(values)}.")
-        self.best = max(self.best, values[self.monitor])
+        self.best = max(self.best, monitored(values, self.monitor))
         return values
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
 from nas_plugin.trainers.meters import Meters
+from nas_plugin.trainers.metrics import monitored
 from nas_plugin.trainers.search_trainer import (
     Batch,
     MutatorLike,
@@ -115,6 +116,8 @@ class SinglePathTrainer(SearchTrainer):
         self.step_optimizer(self.optimizer, reached, grads, self.grad_clip)
         if self.ranks.world_size > 1:
             self.ranks.copy_from_first(list(self.model.buffers()))
+        if self.samples is not None:
+            monitored(mean, self.monitor)
         return mean
 
     @torch.no_grad()
@@ -201,12 +204,7 @@ class SinglePathTrainer(SearchTrainer):
                 architecture = architecture_of(self.mutator.space, self.mutator.binding.decisions)
                 if architecture in tried:
                     continue
-                values = self.measure(architecture)
-                if self.monitor not in values:
-                    raise OptionError(
-                        f"monitor='{self.monitor}' is not a metric; got {sorted(values)}."
-                    )
-                tried[architecture] = values[self.monitor]
+                tried[architecture] = monitored(self.measure(architecture), self.monitor)
         best = max(tried, key=lambda architecture: tried[architecture])
         self.record("found", {self.monitor: tried[best], "tried": len(tried)})
         return best

@@ -98,7 +98,8 @@ def test_data_sets_may_be_a_column(tmp_path):
         ("op,width\na,1\n", "at least one choice and one metric"),
         ("accuracy\n1\n", "at least one choice and one metric"),
         ("op,accuracy\n,1\n", "is empty in some row"),
-        ("op,accuracy\na,high\n", "not a number"),
+        ("op,accuracy\na,high\n", "row 1: the metric 'accuracy' is 'high'"),
+        ("op,accuracy\na,1.5\nb,-inf\n", "row 2: the metric 'accuracy' is -inf"),
         ("op,epochs,accuracy\na,1.5,3\n", "whole numbers"),
         ("op,accuracy\na,1\na,2\n", "a second accuracy"),
         ('op,accuracy\n"a,1\n', "not a readable CSV"),
@@ -109,6 +110,14 @@ def test_malformed_tables_are_refused(tmp_path, text, match):
     with pytest.raises(FileError, match=match):
         import_benchmark(tmp_path / "t.csv", tmp_path / "t.nastab")
     assert not (tmp_path / "t.nastab").exists()
+
+
+def test_a_metric_without_any_value_has_no_optimum(tmp_path):
+    (tmp_path / "t.csv").write_text("op,test_accuracy,valid_accuracy\na,,1\nb,,2\n")
+    benchmark = open_benchmark(import_benchmark(tmp_path / "t.csv", tmp_path / "t.nastab"))
+    with pytest.raises(BenchmarkError, match=r"no row with a value of 'accuracy' \(test\)"):
+        benchmark.optimum()
+    assert benchmark.optimum(split="valid")[1] == 2
 
 
 def test_npz_files_with_objects_are_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import math
 import os
 import re
 import zipfile
@@ -172,8 +173,11 @@ def _columns(
         split, metric = _split_of(field)
         goal = "min" if field in minimize or _LOWER.search(metric) else "max"
         for i, value in enumerate(fields[field]):
-            if isinstance(value, (str, bool)):
-                raise FileError(f"{path}: the metric '{field}' holds {value!r}, not a number.")
+            if isinstance(value, (str, bool)) or math.isinf(value):
+                raise FileError(
+                    f"{path}, row {i + 1}: the metric '{field}' is {value!r}, not a finite number. "
+                    "Leave a cell without a result empty (NaN in npz)."
+                )
             dataset = None if datasets[i] is None else str(datasets[i]).lower().replace("-", "_")
             key = (dataset, epochs[i], split, seeds[i], goal)
             column = Column(metric, *key)  # type: ignore[arg-type]
