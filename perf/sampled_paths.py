@@ -14,14 +14,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from paired import Step, compared, peak, peak_of_own_process, threads
 from torch import nn
 
 from nas_plugin import apply_fixed_architecture
@@ -39,7 +35,6 @@ from search_spaces.darts import darts
 from search_spaces.proxylessnas import proxylessnas
 from search_spaces.spos import spos
 
-Step = Callable[[], Any]
 KINDS = ("textbook mixture", "lean mixture", "two paths")
 
 
@@ -95,53 +90,11 @@ def logit_step(args: argparse.Namespace, space: str, kind: str) -> Step:
     return textbook if kind == "textbook mixture" else lambda: trainer.arch_step(batch, batch)
 
 
-def seconds(step: Step, device: str) -> float:
-    if device != "cpu":
-        torch.cuda.synchronize()
-    # Of the process alone on the CPU: others may be using the machine.
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    start = clock()
-    step()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def compared(first: Step, second: Step, args: argparse.Namespace) -> tuple[float, float, float]:
-    """Returns the medians of both and of the ratios of the pairs."""
-    for step in (first, second):
-        for _ in range(2):
-            step()
-    pairs = []
-    for i in range(args.pairs):
-        order = (first, second) if i % 2 == 0 else (second, first)
-        times = {step: seconds(step, args.device) for step in order}
-        pairs.append((times[first], times[second]))
-    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-    return medians[0], medians[1], statistics.median(a / b for a, b in pairs)
-
-
-def peak(args: argparse.Namespace, space: str, kind: str) -> float:
-    """Returns MiB above what a process needs before its first step of the logits."""
-    command = [sys.executable, __file__, "--peak-of", space, kind, "--device", args.device,
-               "--batch-size", str(args.batch_size), "--size", str(args.size)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-def print_peak(args: argparse.Namespace) -> None:
-    step = logit_step(args, *args.peak_of)
-
-    def used() -> float:
-        if args.device != "cpu":
-            return torch.cuda.max_memory_allocated() / 2**20
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-
-    before = used()
-    for _ in range(2):
-        step()
-    print(used() - before)
+def peak_in_mib(args: argparse.Namespace, space: str, kind: str) -> float:
+    return peak_of_own_process(
+        "--peak-of", space, kind, "--device", args.device,
+        "--batch-size", str(args.batch_size), "--size", str(args.size),
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -154,13 +107,13 @@ def main() -> None:
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak_of:
-        print_peak(args)
+        print(peak(logit_step(args, *args.peak_of), args.device))
         return
-    where = f"{torch.get_num_threads()} threads" if args.device == "cpu" else args.device
-    print(f"{args.size} x {args.size} pixels, batch {args.batch_size}, {where}")
+    measured = {"device": args.device, "pairs": args.pairs, "warm_ups": 2}
+    print(f"{args.size} x {args.size} pixels, batch {args.batch_size}, {threads(args.device)}")
     ratios = []
     for seed in range(args.paths):
-        path, child, ratio = compared(*single_path(args, seed), args)
+        path, child, ratio = compared(*single_path(args, seed), **measured)
         ratios.append(ratio)
         print(
             f"SPOS space, path {seed}: {path:.3f} s, its plain child {child:.3f} s: {ratio:.3f} x"
@@ -170,9 +123,9 @@ def main() -> None:
         print(f"logits, {space} ({candidates} candidates)")
         for kind in ("textbook mixture", "lean mixture"):
             steps = (logit_step(args, space, kind), logit_step(args, space, "two paths"))
-            mixture, two, ratio = compared(*steps, args)
+            mixture, two, ratio = compared(*steps, **measured)
             print(f"  {kind} {mixture:.3f} s, two paths {two:.3f} s: {ratio:.2f} x")
-        memory = {kind: peak(args, space, kind) for kind in KINDS}
+        memory = {kind: peak_in_mib(args, space, kind) for kind in KINDS}
         print("  peak memory in MiB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()))
 
 

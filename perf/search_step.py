@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from paired import Step, compared, peak, peak_of_own_process, threads
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,7 +24,6 @@ from nas_plugin.trainers import DartsTrainer, accuracy
 from search_spaces.darts import darts
 
 Batch = tuple[Tensor, Tensor]
-Step = Callable[[], Any]
 
 
 class CountCalls(TorchDispatchMode):
@@ -56,12 +50,12 @@ def make_trainer(args: argparse.Namespace, unrolled: bool) -> DartsTrainer:
 
 def batches(args: argparse.Namespace, device: torch.device) -> tuple[Batch, Batch]:
     generator = torch.Generator().manual_seed(1)
-    made = []
+    drawn = []
     for _ in range(2):
         images = torch.randn(args.batch_size, 3, 32, 32, generator=generator)
         labels = torch.randint(0, 10, (args.batch_size,), generator=generator)
-        made.append((images.to(device), labels.to(device)))
-    return made[0], made[1]
+        drawn.append((images.to(device), labels.to(device)))
+    return drawn[0], drawn[1]
 
 
 def lean(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
@@ -125,42 +119,17 @@ def textbook(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
 STEPS = {"lean": lean, "textbook": textbook}
 
 
-def seconds(step: Step, device: torch.device) -> float:
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def made(args: argparse.Namespace, name: str, unrolled: bool) -> Step:
+    trainer = make_trainer(args, unrolled)
+    return STEPS[name](trainer, *batches(args, trainer.device))
 
 
-def peak(args: argparse.Namespace, name: str, unrolled: bool) -> float:
-    """Returns MiB above what the process needs before its first step."""
-    command = [sys.executable, __file__, "--peak-of", name, "--batch-size", str(args.batch_size),
-               "--channels", str(args.channels), "--layers", str(args.layers),
-               "--device", args.device]  # fmt: skip
-    done = subprocess.run(
-        [*command, *(["--unrolled"] if unrolled else [])],
-        capture_output=True, text=True, check=True,
+def peak_in_mib(args: argparse.Namespace, name: str, unrolled: bool) -> float:
+    order = ["--unrolled"] if unrolled else []
+    return peak_of_own_process(
+        "--peak-of", name, "--batch-size", str(args.batch_size), "--channels", str(args.channels),
+        "--layers", str(args.layers), "--device", args.device, *order,
     )  # fmt: skip
-    return float(done.stdout.split()[-1])
-
-
-def print_peak(args: argparse.Namespace) -> None:
-    trainer = make_trainer(args, args.unrolled)
-    step = STEPS[args.peak_of](trainer, *batches(args, trainer.device))
-    on_gpu = trainer.device.type == "cuda"
-
-    def used() -> float:
-        if on_gpu:
-            return torch.cuda.max_memory_allocated() / 2**20
-        # Not ru_maxrss: it starts at that of the process that this one was forked from.
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-
-    before = used()
-    for _ in range(2):
-        step()
-    print(used() - before)
 
 
 def main() -> None:
@@ -174,31 +143,26 @@ def main() -> None:
     parser.add_argument("--unrolled", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak_of:
-        print_peak(args)
+        print(peak(made(args, args.peak_of, args.unrolled), args.device))
         return
-    threads = f"{torch.get_num_threads()} threads" if args.device == "cpu" else args.device
-    print(f"DARTS space, C{args.channels}, {args.layers} cells, batch {args.batch_size}, {threads}")
+    print(f"DARTS space, C{args.channels}, {args.layers} cells, batch {args.batch_size}, "
+          f"{threads(args.device)}")  # fmt: skip
     print(f"{'':16}{'lean s':>9}{'textbook s':>12}{'ratio':>8}{'lean MiB':>10}"
           f"{'textbook MiB':>14}{'lean calls':>12}{'textbook calls':>16}")  # fmt: skip
     for unrolled in (False, True):
-        times: dict[str, list[float]] = {name: [] for name in STEPS}
+        steps = {name: made(args, name, unrolled) for name in STEPS}
         calls = {}
-        steps = {}
-        for name, make in STEPS.items():
-            trainer = make_trainer(args, unrolled)
-            steps[name] = make(trainer, *batches(args, trainer.device))
-            seconds(steps[name], trainer.device)
+        for name, step in steps.items():
+            step()
             with CountCalls() as counter:
-                steps[name]()
+                step()
             calls[name] = counter.calls
-        for _ in range(args.pairs):
-            for name, step in steps.items():
-                times[name].append(seconds(step, trainer.device))
-        pairs = zip(times["textbook"], times["lean"], strict=True)
-        ratio = statistics.median(b / a for b, a in pairs)
-        memory = {name: peak(args, name, unrolled) for name in STEPS}
+        textbook_seconds, lean_seconds, ratio = compared(
+            steps["textbook"], steps["lean"], args.device, pairs=args.pairs
+        )
+        memory = {name: peak_in_mib(args, name, unrolled) for name in STEPS}
         print(f"{'second order' if unrolled else 'first order':16}"
-              f"{statistics.median(times['lean']):9.2f}{statistics.median(times['textbook']):12.2f}"
+              f"{lean_seconds:9.2f}{textbook_seconds:12.2f}"
               f"{ratio:7.2f}x{memory['lean']:10.0f}{memory['textbook']:14.0f}"
               f"{calls['lean']:12,}{calls['textbook']:16,}")  # fmt: skip
 
