@@ -37,7 +37,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                   label_smoothing=0.1)  # fmt: skip
     add = parser.add_argument
     add("--variant", choices=["two", "full"], default="two", help="paths of a step of the logits")
-    add("--warmup-epochs", type=int, default=40, help="epochs that train weights only")
+    add("--warmup-epochs", type=int,
+        help="epochs that train weights only (default: a third of them)")  # fmt: skip
     add("--arch-every", type=int, default=5, help="weight steps to one step of the logits")
     add("--arch-learning-rate", type=float, default=1e-3)
     add("--latency-table", help="cost of every candidate, from nas-plugin profile")
@@ -47,6 +48,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def search(args: argparse.Namespace) -> None:
+    if args.warmup_epochs is None:
+        args.warmup_epochs = args.epochs // 3
     seed_everything(args.seed)
     data = load_images(args)
     model = proxylessnas(**sizes_of(proxylessnas, args, data.image, data.classes))

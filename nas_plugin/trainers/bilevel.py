@@ -125,11 +125,9 @@ class BilevelTrainer(SearchTrainer):
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
         self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits)
-        if self.steps_per_epoch == 0:
-            raise OptionError(
-                "The training set is too small: each half must hold a batch. "
-                "Lower batch_size or use more data."
-            )
+        self.require_batches(
+            weights=(weights, self.train_loader), logits=(logits, self.arch_loader)
+        )
 
     @property
     def steps_per_epoch(self) -> int:

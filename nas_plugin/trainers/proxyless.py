@@ -45,27 +45,29 @@ class ProxylessNasTrainer(BilevelTrainer):
             raise OptionError(
                 "ProxylessNasTrainer has no second order: a sampled gate has no unrolled step."
             )
-        if arch_every < 1 or warmup_epochs < 0:
-            raise OptionError(
-                "arch_every must be at least 1 and warmup_epochs not negative, got "
-                f"{arch_every} and {warmup_epochs}."
-            )
+        if arch_every < 1:
+            raise OptionError(f"arch_every must be at least 1, got {arch_every}.")
         self.arch_every = arch_every
         # Adam must not move logits that were not drawn, so it has neither momentum nor decay.
         settings = {"arch_betas": (0.0, 0.999), "arch_weight_decay": 0.0, **kwargs}
         super().__init__(
             *args,
             mutator=mutator or "proxyless",
-            arch_start_epoch=warmup_epochs,
             arch_learning_rate=arch_learning_rate,
             split=split,
             **settings,
         )
+        if not 0 <= warmup_epochs < self.num_epochs:
+            raise OptionError(
+                f"warmup_epochs must lie in [0, {self.num_epochs}), for the logits to be trained "
+                f"in some of the {self.num_epochs} epochs; got {warmup_epochs}."
+            )
+        self.arch_start_epoch = warmup_epochs
 
     @property
     def steps_per_epoch(self) -> int:
-        # Both parts must hold a batch; the logits' is passed over as often as it takes.
-        return len(self.train_loader) if len(self.arch_loader) else 0
+        # The logits' part is passed over as often as it takes.
+        return len(self.train_loader)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
         an_epoch = -(-self.steps_per_epoch // self.arch_every)

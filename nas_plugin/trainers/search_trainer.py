@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice.keys import keyed_blocks
-from nas_plugin.data import split_indices
+from nas_plugin.data import Loader, split_indices
 from nas_plugin.data.nested import mapped, sample_count
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
@@ -100,6 +100,25 @@ class SearchTrainer(Trainer):
             return (dataset[0], None), (dataset[1], None)
         first, second = split_indices(len(dataset), (share, 1 - share), seed=self.seed)
         return (dataset, first), (dataset, second)
+
+    def require_batches(self, **parts: tuple[Part, Loader]) -> None:
+        """Checks that every part of the training set gives a batch.
+
+        Raises:
+            OptionError: If one does not; it says how many samples each holds.
+        """
+        if all(len(loader) > 0 for _, loader in parts.values()):
+            return
+        counts = {
+            name: len(dataset if indices is None else indices)
+            for name, ((dataset, indices), _) in parts.items()
+        }
+        raise OptionError(
+            "The training set is too small: a batch holds "
+            f"{self._data['batch_size'] * self.ranks.world_size} samples, the parts hold "
+            f"{', '.join(f'{n} ({name})' for name, n in counts.items())}. Lower batch_size or use "
+            "more data."
+        )
 
     # Gradients.
 

@@ -66,16 +66,13 @@ class SinglePathTrainer(SearchTrainer):
         self.samples, self.monitor = samples, monitor
         weights: Part = (self.dataset_train, None)
         self.select_loader: Loader | None = None
+        parts: dict[str, tuple[Part, Loader]] = {}
         if split is not None:
             weights, ranking = self.split(self.dataset_train, split)
             self.select_loader = self.held_out(ranking, shuffle=False)
+            parts["ranking"] = ranking, self.select_loader
         self.train_loader = self.loader(*weights)
-        parts = [p for p in (self.train_loader, self.select_loader) if p is not None]
-        if any(len(part) == 0 for part in parts):
-            raise OptionError(
-                "The training set is too small: every part of it must hold a batch. "
-                "Lower batch_size or use more data."
-            )
+        self.require_batches(weights=(weights, self.train_loader), **parts)
         self._found: tuple[int, Architecture] | None = None
         # Of the optimizer and others: a backward pass reaches both.
         self._params = list(dict.fromkeys([*self.model.parameters(), *self.weights]))

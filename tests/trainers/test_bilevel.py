@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
         ({"mutator": 3}, "name, a class, a factory"),
         ({"mutator": "random"}, "has no logits to train"),
         ({"resume": True}, "need a checkpoint_dir"),
-        ({"batch_size": 33}, "training set is too small"),
+        ({"batch_size": 33}, r"a batch holds 33 samples, the parts hold 32 \(weights\), 32"),
         ({"hessian": "exact"}, "set unrolled=True"),
         ({"arch_start_epoch": 1}, r"arch_start_epoch must lie in \[0, 1\)"),
         ({"arch_start_epoch": -1}, "arch_start_epoch must lie in"),
