@@ -37,7 +37,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--mutation", type=int, default=25, help="children of one parent a generation")
     add("--mutation-probability", type=float, default=0.1)
     legal = parser.add_mutually_exclusive_group()
-    legal.add_argument("--max-flops", type=float, metavar="M", help="largest million FLOPs")
+    legal.add_argument("--max-flops", type=float, metavar="M",
+                       help="largest million FLOPs, two a multiply-add")  # fmt: skip
     legal.add_argument("--cost-table", help="what nas-plugin profile wrote, such as latencies")
     add("--cost-limit", type=float, help="largest cost by --cost-table")
     add("--calibration-batches", type=int, default=200, help="for the batch norms of each path")

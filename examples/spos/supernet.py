@@ -46,7 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--valid-fraction", type=float, default=0.1, help="of the training images: ranks paths")
     add("--fair", action="store_true", help="strictly fair paths, as FairNAS")
     add("--flops-window", type=float, nargs=2, metavar=("LOW", "HIGH"),
-        help="draw only paths of so many million FLOPs")  # fmt: skip
+        help="draw only paths of so many million FLOPs, two a multiply-add")  # fmt: skip
     add_size_flags(parser, spos)
     return parser.parse_args(argv)
 
