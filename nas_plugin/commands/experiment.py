@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -132,16 +133,27 @@ def _watch(args: argparse.Namespace, start: Callable[..., object]) -> int:
     supervisor = Supervisor(
         running, patience=Patience(args.restart, args.idle), portal=portal, say=_say
     )
+    stopped = f"stopped; go on with: nas-plugin experiment resume {running.id}"
+    # Ended by a signal, the experiment must not run on with nobody watching.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        supervisor.watch()
-    except KeyboardInterrupt:
+        done = supervisor.watch()
+    except (KeyboardInterrupt, SystemExit):
         supervisor.stop()
-        print(f"stopped; go on with: nas-plugin experiment resume {running.id}", file=sys.stderr)
+        _say(stopped)
         raise
-    print(summary(running.folder))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if not done:
+        _say(stopped)
+        return 1
+    text, has_result = summary(running.folder)
+    print(text)
     if not args.keep:
         supervisor.stop()
-    return 0
+    if not has_result:
+        _say("error: no trial has succeeded; why stands above.")
+    return 0 if has_result else 1
 
 
 def _view(args: argparse.Namespace) -> int:

@@ -60,6 +60,11 @@ class Running:
                 return False
         return self.process.poll() is None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the manager that this process started was told to end, and did."""
+        return isinstance(self.process, subprocess.Popen) and self.process.poll() == 0
+
 
 @dataclass(frozen=True)
 class Portal:

@@ -49,13 +49,14 @@ def report(
     return "\n".join(parts)
 
 
-def summary(folder: Path) -> str:
-    """Returns the report of an experiment that has just ended."""
+def summary(folder: Path) -> tuple[str, bool]:
+    """Returns the report of an experiment that has just ended, and whether it has any result."""
     if not journal_path(folder).is_file():
-        return "The experiment is done. It has no journal: its tuner is not nas_plugin's."
+        return "The experiment is done. It has no journal: its tuner is not nas_plugin's.", True
     table = results.rows(read_journal(journal_path(folder)))
     counts = ", ".join(f"{count} {name}" for name, count in results.outcomes(table).items())
-    return f"done: {counts or 'no trial ended'}\n{report(table, n=3)}"
+    text = f"done: {counts or 'no trial ended'}\n{report(table, n=3)}"
+    return text, bool(results.succeeded(table))
 
 
 def status(experiment_id: str) -> str:

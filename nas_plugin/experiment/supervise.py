@@ -58,8 +58,8 @@ class Supervisor:
         self._next_look = self._changed + _LOOK
         self._seen: dict[str, int] = {}
 
-    def watch(self) -> None:
-        """Returns when the experiment is done or was stopped.
+    def watch(self) -> bool:
+        """Returns True when the experiment is done, False when somebody has stopped it.
 
         Raises:
             ExperimentError: If it cannot go on; the message is the cause.
@@ -71,7 +71,9 @@ class Supervisor:
             except ManagerGoneError:
                 status, errors = "", []
             if status in _FINISHED:
-                return
+                return True
+            if self.running.stopped:
+                return False
             trouble = self._trouble(status)
             if trouble is not None:
                 self._handle(trouble, errors)

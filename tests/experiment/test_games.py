@@ -199,7 +199,7 @@ def test_an_assessor_ends_trials_under_our_tuner(place):
     assessor = {"className": "strict_assessor.StrictAssessor", "codeDirectory": str(SCRIPTS)}
     config = place.config(script=script, trials=3, assessor=assessor)
     ended = place.command("experiment", "create", "--config", config)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.returncode == 1 and "no trial has succeeded" in ended.stderr
     table = rows(read_journal(journal_path(place.latest())))
     assert [row.outcome for row in table] == ["stopped"] * 3
 
@@ -225,6 +225,28 @@ def test_a_tuner_that_is_killed_is_reported_or_started_again(place, restarts):
     else:
         assert "nas-plugin experiment resume" in output
     assert not find_manager(place.latest())
+
+
+@pytest.mark.parametrize(("how", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("stop", 1)])
+def test_an_experiment_that_is_stopped_ends_and_can_go_on(place, how, code):
+    config = place.config(trials=12)
+    process = place.start("experiment", "create", "--config", config, "--restart", "3")
+    assert "portal at" in process.stdout.readline()
+    folder = place.latest()
+    deadline = time.monotonic() + 60
+    while not journal_path(folder).is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    if how == "stop":
+        assert place.command("experiment", "stop", folder.name).returncode == 0
+    else:
+        process.send_signal(signal.Signals[how])
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == code and f"experiment resume {folder.name}" in output
+    assert not find_manager(folder)
+    resumed = place.command("experiment", "resume", folder.name)
+    assert resumed.returncode == 0, resumed.stderr
+    check_attribution(folder, 12)
 
 
 def test_the_registered_name_works(place):
