@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -48,6 +48,15 @@ class Ranks:
             dist.all_reduce(flat)
             flat /= self.world_size
             _unpack(flat, group)
+
+    def means(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """Returns named numbers, each the mean over the ranks."""
+        means = torch.stack([torch.as_tensor(v).detach().double().cpu() for v in values.values()])
+        if self.world_size > 1:
+            on_device = means.to(self._device)
+            self.average([on_device])
+            means = on_device.cpu()
+        return dict(zip(values, means.tolist(), strict=True))
 
     @torch.no_grad()
     def copy_from_first(self, tensors: Sequence[Tensor]) -> None:

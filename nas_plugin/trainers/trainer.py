@@ -334,7 +334,7 @@ class Trainer:
             if self._is_due(self.log_frequency) or self.device.type == "cpu":
                 self._check_finite(values)
             if self._is_due(self.log_frequency):
-                self.record("train", self._over_ranks(values))
+                self.record("train", self.ranks.means(values))
             self._call("on_batch_end")
             if self._is_due(self.checkpoint_every):
                 self.save()
@@ -343,7 +343,7 @@ class Trainer:
         self._stop_if_asked(guard)
 
     def _end_epoch(self) -> None:
-        trained = self._over_ranks(self._meters.means())
+        trained = self.ranks.means(self._meters.means())
         self._check_finite(trained)
         held_out = self.validate()
         self.record("epoch", {**trained, **{f"valid_{k}": v for k, v in held_out.items()}})
@@ -387,14 +387,6 @@ class Trainer:
                 f"The loss is {value} at step {self.step} (epoch {self.epoch}). Lower the learning "
                 "rate, set grad_clip, or check the data; the last checkpoint is kept."
             )
-
-    def _over_ranks(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
-        means = torch.stack([torch.as_tensor(v).detach().double().cpu() for v in values.values()])
-        if self.ranks.world_size > 1:
-            on_device = means.to(self.device)
-            self.ranks.average([on_device])
-            means = on_device.cpu()
-        return dict(zip(values, means.tolist(), strict=True))
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and self.step % every == 0
