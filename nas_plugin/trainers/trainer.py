@@ -243,8 +243,6 @@ class Trainer:
                     name, value, state["settings"].get(name),
                 )  # fmt: skip
 
-    # The loop.
-
     @property
     def elapsed(self) -> float:
         """Seconds of training, earlier parts of a resumed run included."""
