@@ -108,3 +108,28 @@ class DifferentiableMutator(Mutator):
             return mixes
         independent = self.alphas.sigmoid() * self.valid
         return torch.where(self.independent, independent, mixes)
+
+
+def gumbel_noise(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws standard Gumbel noise of the shape, type and device of `logits`.
+
+    Args:
+        logits: Any shape; only its shape, type and device matter.
+        generator: Lives on the CPU, so that every device draws the same.
+    """
+    exponential = torch.empty(logits.shape, dtype=logits.dtype).exponential_(generator=generator)
+    # A draw of exactly 0 would give an infinite logit.
+    smallest = torch.finfo(logits.dtype).tiny
+    return -exponential.clamp_min(smallest).log().to(logits.device)
+
+
+def straight_through(soft: Tensor) -> Tensor:
+    """Returns the one-hot maximum of each row, with the gradient of `soft`.
+
+    Shape:
+        - soft: ``(B, K)``
+        - Output: ``(B, K)``, exactly 0 or 1
+    """
+    hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=1, keepdim=True), 1.0)
+    # The parentheses keep the value exactly 0 or 1.
+    return hard + (soft - soft.detach())
