@@ -19,7 +19,7 @@ from nas_plugin.errors import OptionError
 from nas_plugin.evaluation import Budget, search
 from nas_plugin.files import write_atomic
 from nas_plugin.profiling import flops_table
-from nas_plugin.reporting.progress import Progress
+from nas_plugin.progress import Progress
 from nas_plugin.scripts import read_supernet, supernet_evaluator
 from nas_plugin.space.spaces import spaces
 from nas_plugin.strategies import SposEvolution

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from nas_plugin.evaluation.compare import Protocol, compare, parse_entrant, splits_of
     from nas_plugin.evaluation.compare_report import curves, protocol_lines, table_lines
     from nas_plugin.files import write_atomic
-    from nas_plugin.reporting.progress import Progress
+    from nas_plugin.progress import Progress
 
     workers = os.cpu_count() or 1 if args.workers is None else args.workers
     if args.seeds < 1 or args.first_seed < 0 or workers < 1:

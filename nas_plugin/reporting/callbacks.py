@@ -9,9 +9,9 @@ from typing import Any
 from nas_plugin.files import write_atomic
 from nas_plugin.reporting.architecture_svg import draw_architecture
 from nas_plugin.reporting.jsonl import JsonlLog
-from nas_plugin.reporting.progress import Progress
 from nas_plugin.reporting.tensorboard import TensorBoardLog
 from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.progress import ProgressCallback
 
 
 class JsonlCallback(Callback):
@@ -106,39 +106,6 @@ class DrawingCallback(Callback):
                 self.trainer.export().to_json(), title=f"epoch {epoch}", weights=self._weights
             )
             write_atomic(self.folder / f"epoch_{epoch}.svg", svg)
-
-
-class ProgressCallback(Callback):
-    """Shows steps on a terminal, and one line an epoch everywhere.
-
-    Args:
-        desc: What is being done.
-    """
-
-    def __init__(self, desc: str) -> None:
-        self.desc = desc
-        self._bar: Progress | None = None
-
-    def on_train_begin(self) -> None:
-        if self.trainer.ranks.is_first:
-            trainer = self.trainer
-            total = trainer.num_epochs * trainer.steps_per_epoch
-            self._bar = Progress(total, self.desc, initial=trainer.step)
-
-    def on_batch_end(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def on_record(self, record: Mapping[str, Any]) -> None:
-        if self._bar is not None and record["phase"] == "epoch":
-            shown = {k: v for k, v in record.items() if k not in ("step", "epoch", "phase", "time")}
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
-            epoch = f"epoch {record['epoch'] + 1}/{self.trainer.num_epochs}"
-            self._bar.note(f"{epoch}  {figures}  ({record['time']:.0f} s)")
-
-    def on_train_end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def run_callbacks(out: str | Path, name: str, *, drawings: bool = False) -> list[Callback]:

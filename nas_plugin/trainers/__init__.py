@@ -10,6 +10,7 @@ from nas_plugin.trainers.callbacks import (
 )
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
 from nas_plugin.trainers.metrics import accuracy
+from nas_plugin.trainers.progress import ProgressCallback
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
@@ -25,6 +26,7 @@ __all__ = [
     "EnasTrainer",
     "LRSchedulerCallback",
     "ModelCheckpoint",
+    "ProgressCallback",
     "ProxylessNasTrainer",
     "RandomNasTrainer",
     "RetrainTrainer",

@@ -32,6 +32,7 @@ from nas_plugin.runtime import (
 from nas_plugin.trainers.callbacks import Callback
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics, checked_metrics
+from nas_plugin.trainers.progress import ProgressCallback
 
 Loss = Callable[[Any, Any], Tensor]
 Values = dict[str, Tensor | float]
@@ -64,8 +65,10 @@ class Trainer:
         augment: Applied to training batches.
         eval_augment: Applied to held-out batches (normalisation).
         limit_batches: Fewer steps an epoch, and batches a validation, for a quick look.
-        log_frequency: Steps between two records; None records epochs only.
+        log_frequency: Steps between two records of single steps; None records epochs only.
         callbacks: What happens beside training, in this order.
+        progress: Show a bar on a terminal and print a line per epoch, unless `callbacks` hold a
+            `ProgressCallback` of their own.
         checkpoint_dir: Where the state is kept; None keeps none.
         checkpoint_every: Steps between two checkpoints, beside one an epoch.
         resume: Go on from the newest checkpoint in `checkpoint_dir`.
@@ -102,6 +105,7 @@ class Trainer:
         limit_batches: int | None = None,
         log_frequency: int | None = None,
         callbacks: Sequence[Callback] = (),
+        progress: bool = True,
         checkpoint_dir: str | Path | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
@@ -142,6 +146,9 @@ class Trainer:
         self.grad_clip, self.accumulate = grad_clip, accumulate
         self.log_frequency = log_frequency
         self.callbacks = list(callbacks)
+        # Beside the callbacks: it has no state, so it may differ between a run and its resume.
+        own = any(isinstance(callback, ProgressCallback) for callback in callbacks)
+        self._progress = [ProgressCallback()] if progress and not own else []
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.checkpoint_every = checkpoint_every
         self.resume = resume
@@ -255,7 +262,7 @@ class Trainer:
             Interrupted: After SIGTERM (code 143) or Ctrl-C (130); the state is saved.
             TrainingError: If the loss is not finite; the last checkpoint stays.
         """
-        for callback in self.callbacks:
+        for callback in (*self.callbacks, *self._progress):
             callback.build(self)
         self._find_start()
         try:
@@ -299,7 +306,7 @@ class Trainer:
         if self.ranks.is_first:
             position = {"step": self.step, "epoch": self.epoch, "phase": phase}
             record = {**position, "time": round(self.elapsed, 3), **values}
-            for callback in self.callbacks:
+            for callback in (*self.callbacks, *self._progress):
                 callback.on_record(record)
 
     def loader(self, dataset: Any, indices: Tensor | None = None) -> Loader:
@@ -390,7 +397,7 @@ class Trainer:
         return every is not None and self.step % every == 0
 
     def _call(self, event: str, *args: Any) -> None:
-        for callback in self.callbacks:
+        for callback in (*self.callbacks, *self._progress):
             getattr(callback, event)(*args)
 
 

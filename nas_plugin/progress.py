@@ -1,27 +1,24 @@
-"""A progress bar that keeps quiet where nobody watches."""
+"""A progress bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from types import TracebackType
 from typing import Any
 
 from nas_plugin.errors import OptionError
 
-_log = logging.getLogger(__name__)
-
 
 class Progress:
-    """Shows steps on a terminal; elsewhere only what is said with `note` appears, as log lines.
+    """Shows steps on a terminal; elsewhere only the lines of `note` appear, on stderr as well.
 
     Use it as a context manager: the bar is closed on errors and on Ctrl-C too.
 
     Args:
-        total: Steps in all; None where that is not known.
+        total: Steps in all; None if that is not known.
         desc: What is being done.
-        enabled: Show the bar; None does so where stderr is a terminal.
-        initial: Steps done before, where a run is resumed.
+        enabled: Whether to show the bar; None shows it if stderr is a terminal.
+        initial: Steps done before, if a run is resumed.
 
     Raises:
         OptionError: If a number is negative.
@@ -43,7 +40,7 @@ class Progress:
             )
 
     def update(self, n: int = 1, **shown: float | str) -> None:
-        """Counts `n` steps more and shows values beside the bar."""
+        """Counts `n` more steps and shows values beside the bar."""
         if self._bar is None:
             return
         if shown:
@@ -51,9 +48,9 @@ class Progress:
         self._bar.update(n)
 
     def note(self, message: str) -> None:
-        """Says one line, such as the figures of an epoch: above the bar, or to the log."""
+        """Prints one line, such as the figures of an epoch; a bar stays below it."""
         if self._bar is None:
-            _log.info("%s: %s", self.desc, message)
+            print(f"{self.desc}: {message}", file=sys.stderr, flush=True)
         else:
             self._bar.write(message, file=sys.stderr)
 
