@@ -11,7 +11,9 @@ SEARCH_ARGS ?= --data digits --channels 8 --layers 3 --nodes 3 --epochs 8 --lear
 RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 14 --batch-size 64 \
 	--learning-rate 0.1 --drop-path-prob 0 --aux-weight 0
 
-.PHONY: help search test test-slow check perf clean
+MINUTES ?= 10
+
+.PHONY: help search test test-slow mutants check perf clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this help
@@ -39,6 +41,9 @@ test: $(STAMP)  ## Run the test suite
 
 test-slow: $(STAMP)  ## Run what takes long: kill games, hundreds of trials, real searches
 	$(PY) -m pytest -q -m slow
+
+mutants: $(STAMP)  ## Apply known mistakes one by one; every one must fail its test (MINUTES=10)
+	$(PY) -m tests.mutations --minutes $(MINUTES) $(ONLY)
 
 check: $(STAMP)  ## ruff, mypy --strict, and the layer test
 	$(PY) -m ruff check .

@@ -58,3 +58,37 @@ def test_nsga2_needs_two_objectives_and_says_how():
         Nsga2(space, objectives={"accuracy": "max"})
     with pytest.raises(OptionError, match="in place of 'objective'"):
         Nsga2(space, goal="min")
+
+
+WIDE = SearchSpace(Choice(f"c{i}", "value", tuple(range(9))) for i in range(6))
+
+
+def tell_line(strategy, values):
+    """Tells results that lie on one front: more is gained in one metric than lost in the other."""
+    for value in values:
+        strategy.tell(strategy.ask().id, Outcome({"default": float(value), "params": float(value)}))
+
+
+def test_nsga2_prefers_the_less_crowded_of_one_front():
+    strategy = Nsga2(WIDE, population=4)
+    tell_line(strategy, [0, 1, 2, 3])
+    tell_line(strategy, [10, 20, 21, 22])
+    kept = [strategy.trials[i].outcome.metrics["default"] for i in strategy._members]
+    # The ends, then the gaps of the neighbours: 17 around 10, 11 around 20, 8 around 3, 2.
+    assert sorted(kept[:2]) == [0.0, 22.0] and kept[2:] == [10.0, 20.0]
+
+
+def test_nsga2_lets_the_better_of_two_be_the_parent():
+    strategy = Nsga2(WIDE, population=4, crossover_share=0.0, repeats=True)
+    for number in range(4):  # each dominates those before it
+        outcome = Outcome({"default": float(number), "params": float(-number)})
+        strategy.tell(strategy.ask().id, outcome)
+    members = [strategy.trials[i].architecture for i in range(4)]
+    counts = [0] * 4
+    for _ in range(320):
+        child = strategy.ask().architecture
+        for i, member in enumerate(members):
+            counts[i] += sum(child[key] != member[key] for key in WIDE) == 1
+    # Of 16 equally likely pairs the best is in 7, the worst is alone in 1.
+    assert sum(counts) == 320
+    assert 110 < counts[3] < 170 and 5 < counts[0] < 40
