@@ -7,6 +7,7 @@ from nas_plugin.choice.cell import Cell
 from nas_plugin.choice.decision import Decision
 from nas_plugin.choice.fan_out import fan_out
 from nas_plugin.choice.input_choice import InputChoice
+from nas_plugin.choice.isolate import isolated
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.choice.repeat import Repeat
@@ -28,6 +29,7 @@ __all__ = [
     "ValueChoice",
     "annotate",
     "fan_out",
+    "isolated",
     "keyed_blocks",
     "unbind",
     "unwrap",

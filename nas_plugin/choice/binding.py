@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.isolate import forget_writes
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks
 from nas_plugin.errors import ChoiceError
 
@@ -46,6 +47,7 @@ class Binding:
                 )
         for entry in blocks:
             entry.block.bind(self, entry.key)
+        forget_writes(model)
         return blocks
 
     def detach(self, model: nn.Module) -> None:
@@ -58,3 +60,4 @@ def unbind(model: nn.Module, binding: Binding | None = None) -> None:
     for entry in keyed_blocks(model):
         if binding is None or entry.block.binding is binding:
             entry.block.bind(None, None)
+    forget_writes(model)

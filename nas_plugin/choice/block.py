@@ -104,6 +104,13 @@ class ChoiceBlock(Mutable):
                 "Call mutator.reset() before the forward pass."
             ) from None
 
+    def reader(self) -> nn.Module | None:
+        """Returns what reads the block's input as it is; None where all that do read copies.
+
+        `isolated` asks, to know whose writes would reach the block's own input.
+        """
+        return self
+
     def check_unbound(self, action: str) -> None:
         """Raises ChoiceError if a mutator counts on the block as it is."""
         if self._binding is not None:
@@ -150,7 +157,7 @@ def reduce_chosen(
         ChoiceError: If outputs of different shapes are to be summed or averaged.
     """
     if reduction == "none":
-        return list(outputs)
+        return apart(outputs)
     if not outputs:
         return None
     if len(outputs) == 1:
@@ -167,6 +174,31 @@ def reduce_chosen(
             )
         total = total + output
     return total / len(outputs) if reduction == "mean" else total
+
+
+def apart(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the outputs, cloned where one is another before it, or both are views of one tensor.
+
+    Of two identity candidates both outputs are their input: adding to one in place would add to
+    the other.
+    """
+    separate: list[Tensor] = []
+    for i, out in enumerate(outputs):
+        separate.append(out.clone() if is_one_of(out, outputs[:i]) else out)
+    return separate
+
+
+def is_one_of(tensor: Any, others: Sequence[Any]) -> bool:
+    """Says whether a write into `tensor` would be a write into one of `others`."""
+    if not isinstance(tensor, Tensor):
+        return False
+    root = _root(tensor)
+    return any(isinstance(other, Tensor) and _root(other) is root for other in others)
+
+
+def _root(tensor: Tensor) -> Tensor:
+    base = None if tensor.is_inference() else tensor._base
+    return tensor if base is None else base
 
 
 def mask_of(active: Sequence[int], n_candidates: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice.block import Mutable
+from nas_plugin.choice.block import Mutable, is_one_of
 from nas_plugin.choice.fan_out import fan_out
 from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.layer_choice import LayerChoice
@@ -22,7 +22,9 @@ class Cell(Mutable):
 
     Nodes ``0 … n_inputs - 1`` are the inputs. The edge from i to j is the LayerChoice
     ``{key}_n{j}_p{i}``; the InputChoice ``{key}_n{j}_switch`` keeps `n_chosen` of a node's edges.
-    Cells of one key share all decisions. What leaves one node runs as one `fan_out`.
+    Cells of one key share all decisions. What leaves one node runs as one `fan_out`, so no edge
+    sees what another writes, and inputs stay as they are. The output is never one of the inputs,
+    whatever identities were chosen: it may be written in place.
 
     Args:
         key: The start of the keys.
@@ -86,7 +88,7 @@ class Cell(Mutable):
             )
         states = list(inputs)
         for i, module in enumerate(self.preprocess):
-            states[i] = module(states[i])
+            states[i] = fan_out(states[i], [module])[0]
         last = self.n_inputs + self.n_nodes
         arriving: dict[int, list[Any]] = {node: [] for node in range(self.n_inputs, last)}
         for source in range(last - 1):
@@ -97,7 +99,9 @@ class Cell(Mutable):
             for node, out in zip(nodes, fan_out(states[source], edges), strict=True):
                 arriving[node].append(out)
         states.append(self._join(last - 1, arriving[last - 1]))
-        return states[-1] if self.output == "last" else torch.cat(states[self.n_inputs :], dim=1)
+        if self.output == "concat":
+            return torch.cat(states[self.n_inputs :], dim=1)
+        return states[-1].clone() if is_one_of(states[-1], inputs) else states[-1]
 
     def _join(self, node: int, arriving: list[Any]) -> Tensor:
         name = f"n{node}"

@@ -8,14 +8,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas_plugin.choice.block import ChoiceBlock
+from nas_plugin.choice.isolate import isolated
 
 
 def fan_out(x: Tensor, blocks: Sequence[nn.Module]) -> list[Any]:
-    """Returns ``[block(x) for block in blocks]``, computed faster where a dispatcher can."""
+    """Returns ``[block(x) for block in blocks]``, computed faster where a dispatcher can.
+
+    No block sees what another writes into `x`, which stays as it is; see `isolated`.
+    """
     for block in blocks:
         if isinstance(block, ChoiceBlock):
             binding = block.binding
             if binding is not None and binding.dispatch is not None:
                 return binding.dispatch(x, blocks)
             break
-    return [block(x) for block in blocks]
+    return [isolated(block, x) for block in blocks]

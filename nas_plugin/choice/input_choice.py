@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
 from nas_plugin.errors import ChoiceError
@@ -97,6 +97,9 @@ class InputChoice(ChoiceBlock):
         names = [self.candidates[i] for i in decision.active]
         out = reduce_chosen(chosen, names, self.reduction, self.key)
         return (out, mask_of(decision.active, self.n_candidates)) if self.return_mask else out
+
+    def reader(self) -> nn.Module | None:
+        return None  # it picks and adds, and writes nothing
 
     def as_list(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tensor]:
         """Returns the K inputs in the order of `choose_from`.

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
+from nas_plugin.choice.isolate import isolated
 from nas_plugin.errors import ChoiceError
 
 
@@ -16,7 +17,8 @@ class LayerChoice(ChoiceBlock):
     """Chooses among K candidates that map the same input to same-shaped outputs.
 
     During search the output is a mix of candidates; after fixing an architecture it is one of them.
-    The candidates are children of the block, under their own names.
+    The candidates are children of the block, under their own names. Where several run, none sees
+    what another writes into the input (`isolated`), and the input stays as it is.
 
     Args:
         op_candidates: Name → module, or a list of modules (named "0", "1", …).
@@ -70,19 +72,26 @@ class LayerChoice(ChoiceBlock):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         decision = self.decision()
+        alone = len(decision.active) == 1
         outputs, names = [], []
         for index in decision.active:
             name = self.names[index]
             candidate = self.get_submodule(name)
-            if index in decision.watched:
-                with torch.no_grad():
-                    output = candidate(*args, **kwargs)
-            else:
+            if alone:
                 output = candidate(*args, **kwargs)
+            elif index in decision.watched:
+                with torch.no_grad():
+                    output = isolated(candidate, *args, **kwargs)
+            else:
+                output = isolated(candidate, *args, **kwargs)
             outputs.append(self.weighted(decision.mix, index, output))
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)
         return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out
+
+    def reader(self) -> nn.Module | None:
+        active = self.decision().active
+        return self.get_submodule(self.names[active[0]]) if len(active) == 1 else None
 
     def __len__(self) -> int:
         return len(self.names)

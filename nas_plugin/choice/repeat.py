@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas_plugin.choice.block import ChoiceBlock
+from nas_plugin.choice.isolate import isolated
 from nas_plugin.errors import ChoiceError
 
 
@@ -64,7 +65,9 @@ class Repeat(ChoiceBlock):
         out: Tensor | None = None
         for depth in range(max(wanted) + 1):
             if depth > 0:
-                x = self.get_submodule(str(depth - 1))(x)
+                block = self.get_submodule(str(depth - 1))
+                # What a depth gives is kept while the next block reads it.
+                x = isolated(block, x) if depth - 1 in wanted else block(x)
             if depth in wanted:
                 term = x if decision.mix is None else decision.mix[wanted[depth]] * x
                 if out is not None and out.shape != term.shape:

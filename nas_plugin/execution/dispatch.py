@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_plugin.choice.binding import Binding
 from nas_plugin.choice.block import ChoiceBlock
 from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.isolate import copied, isolated
 from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.errors import NasError, OptionError
 from nas_plugin.registry import Registry
@@ -24,7 +25,8 @@ class Executor(ABC):
     """Runs several blocks on one input faster than one by one, with equal results.
 
     It matches types exactly, keeps no tensor and no changing state between forwards, and reads
-    parameters through the modules, which stay their owners.
+    parameters through the modules, which stay their owners. It never writes into its input, and
+    calls candidates that it does not serve through `nas_plugin.choice.isolated`.
     """
 
     name: ClassVar[str]
@@ -79,7 +81,7 @@ class Dispatcher:
                 decisions = [b.decision() for b in chosen if isinstance(b, ChoiceBlock)]
                 results = self.executors[rank].run(x, chosen, decisions)
                 outs.update(zip(positions, results, strict=True))
-        return [outs[i] if i in outs else block(x) for i, block in enumerate(blocks)]
+        return [outs[i] if i in outs else isolated(block, x) for i, block in enumerate(blocks)]
 
 
 def is_dense(block: nn.Module) -> bool:
@@ -135,9 +137,9 @@ def verify(model: nn.Module, binding: Binding, *inputs: Tensor, atol: float = 1e
     try:
         with torch.no_grad():
             attach(binding, "eager")
-            eager = model(*inputs)
+            eager = model(*copied(inputs))
             attach(binding, "auto")
-            fused = model(*inputs)
+            fused = model(*copied(inputs))
     finally:
         binding.dispatch = before
         model.train(training)
