@@ -82,7 +82,7 @@ def logit_step(args: argparse.Namespace, space: str, kind: str) -> Step:
 
     def textbook() -> None:
         trainer.mutator.reset()
-        trainer.loss_of(batch)[0].backward()
+        trainer.objective(batch)[0].backward()
         trainer.arch_optimizer.step()
         trainer.arch_optimizer.zero_grad()
         trainer.optimizer.zero_grad()

@@ -9,7 +9,10 @@ from nas_plugin.trainers.callbacks import (
     ModelCheckpoint,
 )
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
+from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.metrics import accuracy
+from nas_plugin.trainers.objective import Objective
+from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer, SearchPart
 from nas_plugin.trainers.progress import ProgressCallback
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
 from nas_plugin.trainers.retrain import RetrainTrainer
@@ -18,19 +21,25 @@ from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer,
 from nas_plugin.trainers.trainer import Trainer
 
 __all__ = [
+    "ArchSchedule",
     "ArchitectureCheckpoint",
     "BestEpoch",
     "BilevelTrainer",
     "Callback",
     "DartsTrainer",
     "EnasTrainer",
+    "Gradients",
     "LRSchedulerCallback",
     "ModelCheckpoint",
+    "Objective",
+    "Perturbation",
     "ProgressCallback",
     "ProxylessNasTrainer",
     "RandomNasTrainer",
+    "Regularizer",
     "RetrainTrainer",
     "SPOSSupernetTrainer",
+    "SearchPart",
     "SearchTrainer",
     "SinglePathTrainer",
     "Trainer",

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from nas_plugin.errors import OptionError
+from nas_plugin.errors import CheckpointError, OptionError
+from nas_plugin.trainers.gradients import gradients_of
 from nas_plugin.trainers.hypergradient import (
     Product,
     check_plain_sgd,
     finite_difference,
     second_order,
 )
-from nas_plugin.trainers.search_trainer import (
-    Batch,
-    MutatorLike,
-    SearchTrainer,
-    gradients_of,
+from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.parts import (
+    ArchSchedule,
+    MutatorPenalty,
+    Perturbation,
+    Regularizer,
+    SearchPart,
 )
-from nas_plugin.trainers.trainer import Values
+from nas_plugin.trainers.search_trainer import MutatorLike, SearchTrainer
 
 #: The paper's optimizer of the logits.
 ADAM: dict[str, Any] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
@@ -52,6 +55,9 @@ class BilevelTrainer(SearchTrainer):
         hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
             networks with ReLU and max pooling they are different estimators.
         split: The weights' part of the training set.
+        perturbation: Changes the mix in the steps of the weights.
+        regularizers: Terms of the logits' loss, beside the mutator's own penalty.
+        schedule: Which steps train the logits; those from `arch_start_epoch` on if None.
         **kwargs: As `SearchTrainer` and `Trainer` take them.
 
     Raises:
@@ -80,6 +86,9 @@ class BilevelTrainer(SearchTrainer):
         unrolled: bool = False,
         hessian: Literal["finite_difference", "exact"] = "finite_difference",
         split: float = 0.5,
+        perturbation: Perturbation | None = None,
+        regularizers: Sequence[Regularizer] = (),
+        schedule: ArchSchedule | None = None,
         **kwargs: Any,
     ) -> None:
         if hessian not in HESSIANS:
@@ -121,7 +130,11 @@ class BilevelTrainer(SearchTrainer):
             )
         self.arch_optimizer = optimizer_of_logits or Adam(self.alphas, **{**ADAM, **given})
         _check_separate(self.arch_optimizer, self.weights, self.alphas)
-        self.arch_start_epoch = arch_start_epoch
+        if schedule is not None and arch_start_epoch:
+            raise OptionError("schedule says when the logits train, so arch_start_epoch must be 0.")
+        self.schedule = schedule or ArchSchedule(arch_start_epoch)
+        self.perturbation = perturbation
+        self.terms: list[Regularizer] = [MutatorPenalty(), *regularizers]
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
         self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits)
@@ -133,6 +146,17 @@ class BilevelTrainer(SearchTrainer):
     def steps_per_epoch(self) -> int:
         return min(len(self.train_loader), len(self.arch_loader))
 
+    @property
+    def parts(self) -> list[SearchPart]:
+        """What the search is composed of beside its mutator, in a fixed order."""
+        perturbation = [] if self.perturbation is None else [self.perturbation]
+        return [self.schedule, *self.terms, *perturbation]
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        for part in self.parts:
+            part.start_epoch(self.progress(epoch))
+
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Batch, Batch]]:
         weights = self.train_loader.batches(epoch, start)
         logits = self.arch_loader.batches(epoch, start)
@@ -140,20 +164,26 @@ class BilevelTrainer(SearchTrainer):
 
     def train_step(self, batch: tuple[Batch, Batch]) -> Values:
         train_batch, valid_batch = batch
-        if self.epoch >= self.arch_start_epoch:
+        if self.schedule.is_due(self.epoch, self.batch):
             self.arch_step(train_batch, valid_batch)
         return self.weight_step(train_batch)
+
+    def weight_step(self, batch: Batch) -> Values:
+        """Steps the weights on one batch; logits get no gradient."""
+        grads, values = self.gradients(batch, self.weights, perturbation=self.perturbation)
+        self.step_weights(self.weights, grads)
+        return values
 
     def arch_step(self, train_batch: Batch, valid_batch: Batch) -> None:
         """Steps the logits on a held-out batch."""
         grads = self.arch_gradient(train_batch, valid_batch)
-        self.step_optimizer(self.arch_optimizer, self.alphas, grads)
+        self.gradients.step(self.arch_optimizer, self.alphas, grads)
         self.mutator.after_arch_step()
 
     def arch_gradient(self, train_batch: Batch, valid_batch: Batch) -> Sequence[Tensor | None]:
         """Returns the gradient of every table of logits, averaged over the ranks."""
         if not self.unrolled:
-            return self.gradients(valid_batch, self.alphas, penalised=True)[0]
+            return self.gradients(valid_batch, self.alphas, terms=self.terms)[0]
         product: Product
         if self.hessian == "exact":
             product = partial(self._hessian_product, train_batch)
@@ -166,7 +196,7 @@ class BilevelTrainer(SearchTrainer):
             self.weights,
             self.alphas,
             lambda wrt: self.gradients(train_batch, wrt)[0],
-            lambda wrt: self.gradients(valid_batch, wrt, penalised=True)[0],
+            lambda wrt: self.gradients(valid_batch, wrt, terms=self.terms)[0],
             product,
         )
 
@@ -174,18 +204,28 @@ class BilevelTrainer(SearchTrainer):
         return {**super().settings(), "second order": self.unrolled and self.hessian}
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "arch_optimizer": self.arch_optimizer.state_dict()}
+        return {
+            **super().state_dict(),
+            "arch_optimizer": self.arch_optimizer.state_dict(),
+            "parts": [part.state_dict() for part in self.parts],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if len(state["parts"]) != len(self.parts):
+            raise CheckpointError(
+                f"The search was saved with {len(state['parts'])} parts and has {len(self.parts)} "
+                "now. Resume with the perturbation and regularizers that it was started with."
+            )
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
         self.arch_optimizer.load_state_dict(state["arch_optimizer"])
         super().load_state_dict(state)
 
     def _hessian_product(self, batch: Batch, v: list[Tensor]) -> list[Tensor | None]:
         """Returns ``(d2 L_trn / d alpha d w) v`` by differentiating ``<grad_w L_trn, v>``."""
         totals = [torch.zeros_like(alpha) for alpha in self.alphas]
-        for part, share in self.decided_parts(batch, needs_alphas=True):
-            loss, _ = self.loss_of(part)
-            scaled = self.precision.scale(loss * share)
+        for part, share in self.gradients.parts(batch, needs_alphas=True):
+            scaled = self.precision.scale(self.objective(part)[0] * share)
             grads = gradients_of(scaled, self.weights, create_graph=True)
             reached = [(g, u) for g, u in zip(grads, v, strict=True) if g is not None]
             products = torch.autograd.grad(
@@ -197,7 +237,7 @@ class BilevelTrainer(SearchTrainer):
             for total, term in zip(totals, products, strict=True):
                 if term is not None:
                     total += term
-        return self.averaged(totals)
+        return self.gradients.averaged(totals)
 
 
 class DartsTrainer(BilevelTrainer):

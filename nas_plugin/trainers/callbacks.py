@@ -4,15 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nas_plugin.errors import OptionError
 from nas_plugin.files import save_checkpoint
+from nas_plugin.runtime import Ranks
 
-if TYPE_CHECKING:
-    from nas_plugin.trainers.trainer import Trainer
+
+class Run(Protocol):
+    """What every callback may ask of the trainer that calls it.
+
+    Attributes:
+        model: The network.
+        num_epochs: Epochs in all.
+        epoch: The epoch that runs.
+        step: Steps done in all.
+        given: What the last step was given: a batch, or those of weights and logits.
+        ranks: The processes of the run.
+    """
+
+    model: nn.Module
+    num_epochs: int
+    epoch: int
+    step: int
+    given: Any
+    ranks: Ranks
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one epoch."""
+        ...
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, earlier parts of a resumed run included."""
+        ...
+
+    def record(self, phase: str, values: Mapping[str, Any]) -> None:
+        """Gives a log record to all callbacks."""
+        ...
+
+    def export(self, path: str | Path | None = None) -> Any:
+        """Writes and returns the architecture that was found."""
+        ...
 
 
 class Callback:
@@ -21,9 +58,9 @@ class Callback:
     What changes during a run belongs into `state_dict`: it is saved in every checkpoint.
     """
 
-    trainer: Trainer
+    trainer: Run
 
-    def build(self, trainer: Trainer) -> None:
+    def build(self, trainer: Run) -> None:
         """Called once, before training and before a checkpoint is read."""
         self.trainer = trainer
 

@@ -13,10 +13,11 @@ from nas_plugin.errors import OptionError
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.trainers._cycle import cycled
+from nas_plugin.trainers.gradients import gradients_of, summed
 from nas_plugin.trainers.metrics import accuracy
-from nas_plugin.trainers.search_trainer import Batch, MutatorLike
+from nas_plugin.trainers.objective import Batch, Values, add_share
+from nas_plugin.trainers.search_trainer import MutatorLike
 from nas_plugin.trainers.single_path import SinglePathTrainer
-from nas_plugin.trainers.trainer import Values
 
 Reward = Callable[[Any, Any], Tensor | float]
 
@@ -115,7 +116,7 @@ class EnasTrainer(SinglePathTrainer):
             )
         self.reward_function = reward_function
         self.entropy_weight, self.skip_weight = entropy_weight, skip_weight
-        self.baseline_decay, self.aux_weight = baseline_decay, aux_weight
+        self.baseline_decay, self.objective.aux_weight = baseline_decay, aux_weight
         self.child_steps = child_steps or len(self.train_loader)
         self.mutator_steps, self.aggregate = mutator_steps, mutator_steps_aggregate
         self.mutator_optimizer = Adam(self.alphas, lr=mutator_lr, betas=(0.0, 0.999), eps=1e-3)
@@ -146,13 +147,8 @@ class EnasTrainer(SinglePathTrainer):
         means: Values = {}
         for batch in batches:
             objective, values = self.reinforce(batch)
-            grads = torch.autograd.grad(objective / len(batches), self.alphas, allow_unused=True)
-            totals = [
-                b if a is None else a if b is None else a + b
-                for a, b in zip(totals, grads, strict=True)
-            ]
-            for name, value in values.items():
-                means[name] = means.get(name, 0.0) + value / len(batches)
+            totals = summed(totals, gradients_of(objective / len(batches), self.alphas))
+            add_share(means, values, 1 / len(batches))
         for param, grad in zip(self.alphas, totals, strict=True):
             param.grad = grad
         self.mutator_optimizer.step()
@@ -182,24 +178,11 @@ class EnasTrainer(SinglePathTrainer):
         self.model.eval()
         inputs, targets = batch
         with batch_statistics(self.model), self.precision.autocast():
-            value = self.reward_function(self.forward(inputs), targets)
+            value = self.reward_function(self.objective.forward(inputs), targets)
         self.model.train(training)
         reward = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach().clone()
         self.ranks.average([reward])
         return reward.cpu()
-
-    def loss_of(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        inputs, targets = batch
-        with self.precision.autocast():
-            output = self.forward(inputs)
-            auxiliary = None
-            if isinstance(output, tuple):
-                output, auxiliary = output
-            loss = self.loss(output, targets)
-            if auxiliary is not None and self.aux_weight > 0:
-                loss = loss + self.aux_weight * self.loss(auxiliary, targets)
-        with torch.no_grad():
-            return loss, self.metrics(output, targets)
 
     def state_dict(self) -> dict[str, Any]:
         return {

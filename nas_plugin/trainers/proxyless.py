@@ -8,8 +8,9 @@ from typing import Any
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.bilevel import BilevelTrainer
-from nas_plugin.trainers.search_trainer import Batch, MutatorLike
-from nas_plugin.trainers.trainer import Values
+from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.parts import ArchSchedule
+from nas_plugin.trainers.search_trainer import MutatorLike
 
 
 class ProxylessNasTrainer(BilevelTrainer):
@@ -47,7 +48,6 @@ class ProxylessNasTrainer(BilevelTrainer):
             )
         if arch_every < 1:
             raise OptionError(f"arch_every must be at least 1, got {arch_every}.")
-        self.arch_every = arch_every
         # Adam must not move logits that were not drawn, so it has neither momentum nor decay.
         settings = {"arch_betas": (0.0, 0.999), "arch_weight_decay": 0.0, **kwargs}
         super().__init__(
@@ -62,7 +62,7 @@ class ProxylessNasTrainer(BilevelTrainer):
                 f"warmup_epochs must lie in [0, {self.num_epochs}), for the logits to be trained "
                 f"in some of the {self.num_epochs} epochs; got {warmup_epochs}."
             )
-        self.arch_start_epoch = warmup_epochs
+        self.schedule = ArchSchedule(warmup_epochs, arch_every)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,12 +70,11 @@ class ProxylessNasTrainer(BilevelTrainer):
         return len(self.train_loader)
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        an_epoch = -(-self.steps_per_epoch // self.arch_every)
-        done = -(-start // self.arch_every)
+        an_epoch = -(-self.steps_per_epoch // self.schedule.every)
+        done = -(-start // self.schedule.every)
         logits = cycled(self.arch_loader, epoch * an_epoch + done)
         for i, batch in enumerate(self.train_loader.batches(epoch, start), start=start):
-            due = epoch >= self.arch_start_epoch and i % self.arch_every == 0
-            yield batch, next(logits) if due else None
+            yield batch, next(logits) if self.schedule.is_due(epoch, i) else None
 
     def train_step(self, batch: tuple[Batch, Batch | None]) -> Values:
         train_batch, arch_batch = batch

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from nas_plugin.errors import OptionError
 from nas_plugin.operations.drop_path import set_drop_path
 from nas_plugin.trainers.metrics import monitored
-from nas_plugin.trainers.search_trainer import Batch, micro_batches
-from nas_plugin.trainers.trainer import Trainer, Values
+from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.trainer import Trainer
 
 
 class RetrainTrainer(Trainer):
@@ -47,7 +44,7 @@ class RetrainTrainer(Trainer):
                 "aux_weight must not be negative and drop_path_prob must lie in [0, 1), got "
                 f"{aux_weight} and {drop_path_prob}."
             )
-        self.aux_weight = aux_weight
+        self.objective.aux_weight = aux_weight
         self.drop_path_prob = drop_path_prob
         self.monitor = monitor
         self.best = float("-inf")
@@ -66,15 +63,8 @@ class RetrainTrainer(Trainer):
         set_drop_path(self.model, self.drop_path_prob * epoch / self.num_epochs)
 
     def train_step(self, batch: Batch) -> Values:
-        values: Values = {}
-        for param in self.weights:
-            param.grad = None
-        for part, share in micro_batches(batch, self.accumulate):
-            for name, value in self._backward(part, share).items():
-                values[name] = values.get(name, 0.0) + torch.as_tensor(value).detach() * share
-        self.ranks.average([p.grad for p in self.weights if p.grad is not None])
-        self.precision.step(self.optimizer, self.weights, self.grad_clip)
-        self.ranks.copy_from_first(list(self.model.buffers()))
+        reached, grads, values = self.gradients.of_paths(batch)
+        self.step_weights(reached, grads)
         monitored(values, self.monitor)
         return values
 
@@ -89,17 +79,3 @@ class RetrainTrainer(Trainer):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.best = state["best"]
-
-    def _backward(self, batch: Batch, share: float) -> Mapping[str, Tensor | float]:
-        inputs, targets = batch
-        with self.precision.autocast():
-            output = self.forward(inputs)
-            auxiliary = None
-            if isinstance(output, tuple):
-                output, auxiliary = output
-            loss = objective = self.loss(output, targets)
-            if auxiliary is not None and self.aux_weight > 0:
-                objective = loss + self.aux_weight * self.loss(auxiliary, targets)
-        self.precision.scale(objective * share).backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            return {"loss": loss, **self.metrics(output, targets)}

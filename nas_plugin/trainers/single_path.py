@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nas_plugin.data import Loader, make_loader
-from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
-from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
-from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import monitored
-from nas_plugin.trainers.search_trainer import (
-    Batch,
-    MutatorLike,
-    Part,
-    SearchTrainer,
-    micro_batches,
-)
-from nas_plugin.trainers.trainer import Values
+from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.search_trainer import MutatorLike, Part, SearchTrainer
 
 
 class SinglePathTrainer(SearchTrainer):
@@ -74,8 +64,6 @@ class SinglePathTrainer(SearchTrainer):
         self.train_loader = self.loader(*weights)
         self.require_batches(weights=(weights, self.train_loader), **parts)
         self._found: tuple[int, Architecture] | None = None
-        # Of the optimizer and others: a backward pass reaches both.
-        self._params = list(dict.fromkeys([*self.model.parameters(), *self.weights]))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,51 +76,20 @@ class SinglePathTrainer(SearchTrainer):
         return self.weight_step(batch)
 
     def weight_step(self, batch: Batch) -> Values:
-        """Steps the weights on the sum of the gradients of one step's paths.
-
-        What a path does not run has no gradient at all. `backward` accumulates them, which was
-        measured to be a quarter faster than `autograd.grad` on small batches.
-        """
-        paths = self.mutator.paths_per_step
-        mean: Values = {}
-        for param in self._params:
-            param.grad = None
-        for _ in range(paths):
-            with torch.no_grad():
-                self.mutator.reset()
-            for part, share in micro_batches(batch, self.accumulate):
-                loss, metrics = self.loss_of(part)
-                self.precision.scale(loss * share).backward()  # type: ignore[no-untyped-call]
-                for name, value in {"loss": loss, **metrics}.items():
-                    part_of_mean = torch.as_tensor(value).detach() * (share / paths)
-                    mean[name] = mean.get(name, 0.0) + part_of_mean
-        reached = [param for param in self.weights if param.grad is not None]
-        grads = self.averaged([param.grad for param in reached])
-        for param in self._params:
-            param.grad = None
-        self.step_optimizer(self.optimizer, reached, grads, self.grad_clip)
-        if self.ranks.world_size > 1:
-            self.ranks.copy_from_first(list(self.model.buffers()))
+        """Steps the weights on the sum of the gradients of one step's paths."""
+        reached, grads, values = self.gradients.of_paths(batch, self.mutator.paths_per_step)
+        self.step_weights(reached, grads)
         if self.samples is not None:
-            monitored(mean, self.monitor)
-        return mean
+            monitored(values, self.monitor)
+        return values
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Returns the mean over the held-out set, a path drawn for every batch.
 
         The draws do not count: training goes on with the paths that it would have drawn.
         """
-        training = self.model.training
-        self.model.eval()
-        meters = Meters()
         with self.aside():
-            for batch in self.valid_loader.batches(0):
-                self.mutator.reset()
-                loss, metrics = self.loss_of(batch)
-                meters.add({"loss": loss, **metrics}, sample_count(batch[1]))
-        self.model.train(training)
-        return meters.means()
+            return self.objective.measured(self.valid_loader, before_batch=self.mutator.reset)
 
     def export(self, path: str | Path | None = None) -> Architecture:
         """Returns the best of `samples` architectures by one-shot validation.
@@ -150,7 +107,6 @@ class SinglePathTrainer(SearchTrainer):
             write_atomic(Path(path), architecture.dumps())
         return architecture
 
-    @torch.no_grad()
     def measure(self, architecture: Mapping[str, Any]) -> dict[str, float]:
         """Returns loss and metrics of one architecture on the part that ranks them.
 
@@ -159,25 +115,8 @@ class SinglePathTrainer(SearchTrainer):
         """
         if self.select_loader is None:
             raise OptionError("There is no part of the data to rank by: give split and samples.")
-        training = self.model.training
-        self.model.eval()
         self.mutator.use(architecture)
-        meters = Meters()
-        with batch_statistics(self.model):
-            for batch in self.select_loader.batches(0):
-                loss, metrics = self.loss_of(batch)
-                meters.add({"loss": loss, **metrics}, sample_count(batch[1]))
-        self.model.train(training)
-        return meters.means()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Lets the mutator draw without moving the search's own random state."""
-        state = self.mutator.get_extra_state()
-        try:
-            yield
-        finally:
-            self.mutator.set_extra_state(state)
+        return self.objective.measured(self.select_loader, own_statistics=True)
 
     def held_out(self, part: Part, *, shuffle: bool) -> Loader:
         """Returns a loader without augmentation; in fixed order every rank reads all of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader, make_loader
-from nas_plugin.data.nested import sample_count
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
 from nas_plugin.files.rotation import holds_checkpoint
@@ -30,12 +29,11 @@ from nas_plugin.runtime import (
     set_random_state,
 )
 from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.meters import Meters
-from nas_plugin.trainers.metrics import Metrics, checked_metrics
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.objective import Loss, Objective, Values
 from nas_plugin.trainers.progress import ProgressCallback
-
-Loss = Callable[[Any, Any], Tensor]
-Values = dict[str, Tensor | float]
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +75,9 @@ class Trainer:
         epoch: The epoch that runs or comes next.
         batch: Steps done in it.
         step: Steps done in all.
+        objective: One forward pass: the output, its loss and metrics.
+        gradients: What a step's gradients come from, on any batch.
+        given: What the last step was given, for callbacks.
 
     Raises:
         OptionError: If an argument is not allowed.
@@ -130,20 +131,25 @@ class Trainer:
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
         self.model = unwrap(model).to(self.device)
-        self.channels_last = channels_last
         if channels_last:
             for param in self.model.parameters():  # Module.to() fails on those of five dimensions
                 if param.dim() == 4:
                     param.data = param.data.contiguous(memory_format=torch.channels_last)
-        self.loss, self.metrics, self.optimizer = loss, checked_metrics(metrics), optimizer
+        self.optimizer = optimizer
         self.weights = [p for group in optimizer.param_groups for p in group["params"]]
         if not {id(w) for w in self.weights} & {id(p) for p in self.model.parameters()}:
             raise OptionError(
                 "The optimizer holds no parameter of the model, so nothing would be trained. Make "
                 "it of model.parameters(), of the very model that is passed."
             )
+        self.objective = Objective(
+            self.model, loss, metrics, self.precision, channels_last=channels_last
+        )
+        self.gradients = Gradients(
+            self.objective, self.weights, self.precision, self.ranks, accumulate=accumulate
+        )
         self.num_epochs = num_epochs
-        self.grad_clip, self.accumulate = grad_clip, accumulate
+        self.grad_clip = grad_clip
         self.log_frequency = log_frequency
         self.callbacks = list(callbacks)
         # Beside the callbacks: it has no state, so it may differ between a run and its resume.
@@ -171,6 +177,7 @@ class Trainer:
         if len(self.valid_loader) == 0:
             raise OptionError("dataset_valid is empty. Give the data that nothing is trained on.")
         self.epoch = self.batch = self.step = 0
+        self.given: Any = None
         self._meters = Meters()
         self._elapsed = 0.0
         self._started = time.monotonic()
@@ -277,25 +284,15 @@ class Trainer:
         """Returns loss and metrics on the held-out set."""
         return self.measured(self.valid_loader)
 
-    @torch.no_grad()
     def measured(self, loader: Loader) -> dict[str, float]:
         """Returns loss and metrics on the batches of a loader, in evaluation mode."""
-        training = self.model.training
-        self.model.eval()
-        meters = Meters()
-        for inputs, targets in loader.batches(0):
-            with self.precision.autocast():
-                output = self.forward(inputs)
-                loss = self.loss(output, targets)
-            meters.add({"loss": loss, **self.metrics(output, targets)}, sample_count(targets))
-        self.model.train(training)
-        return meters.means()
+        return self.objective.measured(loader)
 
-    def forward(self, inputs: Any) -> Any:
-        """Returns the model's output."""
-        if self.channels_last and isinstance(inputs, Tensor) and inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.model(inputs)
+    def step_weights(self, params: Sequence[nn.Parameter], grads: Sequence[Tensor | None]) -> None:
+        """Steps the weights; ranks then share the batch statistics of the first."""
+        self.gradients.step(self.optimizer, params, grads, self.grad_clip)
+        if self.ranks.world_size > 1:
+            self.ranks.copy_from_first(list(self.model.buffers()))
 
     def export(self, path: str | Path | None = None) -> Any:
         """Writes and returns what was found, where the trainer searches."""
@@ -332,6 +329,7 @@ class Trainer:
         self.start_epoch(self.epoch)
         self._call("on_epoch_begin", self.epoch)
         for batch in self.batches(self.epoch, self.batch):
+            self.given = batch
             values = self.train_step(batch)
             self.batch += 1
             self.step += 1

@@ -228,7 +228,7 @@ def test_clipping_bounds_the_weight_gradient() -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_search() -> None:
     trainer = make_trainer()
-    trainer.loss = lambda output, target: output.sum() * float("nan")
+    trainer.objective.loss = lambda output, target: output.sum() * float("nan")
     with pytest.raises(TrainingError, match="loss is nan at step 1 .*Lower the learning rate"):
         trainer.train()
 
@@ -312,7 +312,7 @@ def test_parts_of_a_batch_of_several_inputs_give_its_gradient() -> None:
     found = []
     for parts in (1, 2):
         trainer = make_trainer(accumulate=parts)
-        trainer.loss, trainer.metrics = loss, lambda output, target: {}
+        trainer.objective.loss, trainer.objective.metrics = loss, lambda output, target: {}
         trainer.model.register_forward_pre_hook(lambda _, args: args[0]["left"] + args[0]["right"])
         found.append(trainer.gradients((inputs, targets), trainer.weights)[0])
 
@@ -321,8 +321,8 @@ def test_parts_of_a_batch_of_several_inputs_give_its_gradient() -> None:
 
 def test_validation_weighs_batches_by_their_samples() -> None:
     trainer = make_trainer()
-    trainer.loss = lambda output, target: target[0].float().mean()
-    trainer.metrics = lambda output, target: {}
+    trainer.objective.loss = lambda output, target: target[0].float().mean()
+    trainer.objective.metrics = lambda output, target: {}
     batches = [(torch.ones(n, 4), [torch.full((n,), n), torch.ones(n)]) for n in (6, 2)]
     trainer.valid_loader = make_loader(batches, batch_size=1, seed=0)
 

@@ -97,15 +97,16 @@ def worker(rank: int, port: int, folder: str, jobs: list[dict[str, Any]]) -> Non
         last_only = job.pop("average_last_only", False)
         trainer = make_trainer(batch_size=8, **job)
         if last_only:
-            average, trainer.averaged = trainer.averaged, lambda grads: list(grads)  # type: ignore
+            of = trainer.gradients
+            average, of.averaged = of.averaged, lambda grads: list(grads)  # type: ignore
 
             def arch_gradient(a: Any, b: Any, t: Any = trainer, mean: Any = average) -> Any:
                 return mean(BilevelTrainer.arch_gradient(t, a, b))
 
             def weight_step(batch: Any, t: Any = trainer, mean: Any = average) -> Any:
-                local, t.averaged = t.averaged, mean
+                local, t.gradients.averaged = t.gradients.averaged, mean
                 values = BilevelTrainer.weight_step(t, batch)
-                t.averaged = local
+                t.gradients.averaged = local
                 return values
 
             trainer.arch_gradient, trainer.weight_step = arch_gradient, weight_step  # type: ignore

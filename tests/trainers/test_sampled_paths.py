@@ -224,7 +224,7 @@ def test_a_fair_step_sums_the_gradients_of_its_paths() -> None:
             for total, grad in zip(totals.values(), grads, strict=True):
                 total += 0 if grad is None else grad
     seen: list[Any] = []
-    trainer.step_optimizer = lambda _, __, grads, ___: seen.extend(grads)
+    trainer.gradients.step = lambda _, __, grads, ___: seen.extend(grads)
     trainer.train_step(batch)
 
     for (name, total), grad in zip(totals.items(), seen, strict=True):

@@ -1,0 +1,105 @@
+"""One forward pass and what is made of it: the output, its loss, its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas_plugin.data import Loader
+from nas_plugin.data.nested import sample_count
+from nas_plugin.operations.batch_norm import batch_statistics
+from nas_plugin.runtime import Precision
+from nas_plugin.trainers.meters import Meters
+from nas_plugin.trainers.metrics import Metrics, checked_metrics
+
+Batch = tuple[Any, Any]
+Loss = Callable[[Any, Any], Tensor]
+Values = dict[str, Tensor | float]
+
+
+class Objective:
+    """What a batch is worth to a model, for a step and for a measurement alike.
+
+    Args:
+        model: The network.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        precision: What the forward pass computes in.
+        channels_last: Lay images out with channels last.
+
+    Attributes:
+        aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
+            ``(output, auxiliary output)`` while it trains. None passes the output on as it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        metrics: Metrics,
+        precision: Precision,
+        *,
+        channels_last: bool = False,
+    ) -> None:
+        self.model, self.loss, self.metrics = model, loss, checked_metrics(metrics)
+        self.precision, self.channels_last = precision, channels_last
+        self.aux_weight: float | None = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Values]:
+        """Returns what a step descends, and the loss and metrics to report.
+
+        Only what is descended holds the loss of an auxiliary head.
+        """
+        inputs, targets = batch
+        with self.precision.autocast():
+            output, auxiliary = self.forward(inputs), None
+            if self.aux_weight is not None and isinstance(output, tuple):
+                output, auxiliary = output
+            loss = objective = self.loss(output, targets)
+            if auxiliary is not None and self.aux_weight:
+                objective = loss + self.aux_weight * self.loss(auxiliary, targets)
+        with torch.no_grad():
+            return objective, {"loss": loss, **self.metrics(output, targets)}
+
+    def forward(self, inputs: Any) -> Any:
+        """Returns the model's output."""
+        if self.channels_last and isinstance(inputs, Tensor) and inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return self.model(inputs)
+
+    @torch.no_grad()
+    def measured(
+        self,
+        loader: Loader,
+        *,
+        before_batch: Callable[[], None] | None = None,
+        own_statistics: bool = False,
+    ) -> dict[str, float]:
+        """Returns the means of loss and metrics over a loader, in evaluation mode.
+
+        Args:
+            loader: What is measured.
+            before_batch: Called before every batch, for example to draw a path.
+            own_statistics: Normalise every batch by its own statistics, not by the running ones,
+                which in a supernet of single paths are those of all paths together.
+        """
+        training = self.model.training
+        self.model.eval()
+        meters = Meters()
+        with batch_statistics(self.model) if own_statistics else nullcontext():
+            for batch in loader.batches(0):
+                if before_batch is not None:
+                    before_batch()
+                meters.add(self(batch)[1], sample_count(batch[1]))
+        self.model.train(training)
+        return meters.means()
+
+
+def add_share(total: Values, values: Mapping[str, Tensor | float], share: float) -> None:
+    """Adds the values of a part of a batch to those of the whole, by the part's share."""
+    for name, value in values.items():
+        total[name] = total.get(name, 0.0) + torch.as_tensor(value).detach() * share

@@ -1,0 +1,76 @@
+"""The parts that a search is composed of beside its mutator; each touches only its own seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from nas_plugin.choice.decision import Decision
+from nas_plugin.mutators import Mutator
+
+Decisions = Mapping[str, Decision]
+
+
+class SearchPart:
+    """A part of a search that follows its progress and is saved in its checkpoints."""
+
+    def start_epoch(self, progress: float) -> None:
+        """Adapts schedules.
+
+        Args:
+            progress: Finished part of the search, in [0, 1]; 0 in the first epoch, 1 in the last.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that changes during a search, generators included."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+
+
+class Perturbation(SearchPart):
+    """Changes the mix in the step of the weights; the logits never see it."""
+
+    def __call__(self, decisions: Decisions, loss: Callable[[Decisions], Tensor]) -> Decisions:
+        """Returns the decisions that the step of the weights runs under.
+
+        Args:
+            decisions: What the mutator decided; no coefficient carries a gradient.
+            loss: The training loss of the very batch under other decisions. Weights are constants
+                in it and batch statistics stay; coefficients that require a gradient get one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say how it perturbs the mix")
+
+
+class Regularizer(SearchPart):
+    """A term of the logits' loss, such as an expected cost."""
+
+    def __call__(self, mutator: Mutator) -> Tensor | None:
+        """Returns the term for the decisions that `mutator.binding` holds, or None."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it adds to the loss")
+
+
+class ArchSchedule(SearchPart):
+    """Says which steps train the logits.
+
+    Args:
+        warmup_epochs: Epochs that train the weights only.
+        every: Steps of the weights to one step of the logits.
+    """
+
+    def __init__(self, warmup_epochs: int = 0, every: int = 1) -> None:
+        self.warmup_epochs, self.every = warmup_epochs, every
+
+    def is_due(self, epoch: int, batch: int) -> bool:
+        """Says whether step `batch` of `epoch` trains the logits."""
+        return epoch >= self.warmup_epochs and batch % self.every == 0
+
+
+class MutatorPenalty(Regularizer):
+    """The term that a mutator itself asks for."""
+
+    def __call__(self, mutator: Mutator) -> Tensor | None:
+        return mutator.penalty(mutator.binding.decisions)
