@@ -56,6 +56,15 @@ def test_a_tenth_of_the_trials_is_killed_and_no_row_is_wrong(place, trials):
     assert len(killed) > trials * 0.05 and strays and wrong
 
 
+def test_the_documented_experiment_ends_with_results(place):
+    documented = ["experiment", "create", "--config", "examples/nni/digits.yml"]
+    assert f"nas-plugin {' '.join(documented)}" in (ROOT / "README.md").read_text()
+    (place.home / "examples").symlink_to(ROOT / "examples")
+    ended = place.command(*documented, timeout=900)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "done: 20 succeeded" in ended.stdout and "best 3 of 20 by default" in ended.stdout
+
+
 def test_a_manager_that_is_killed_at_five_moments_reaches_its_end(place):
     config = place.config(trials=60)
     process = place.start("experiment", "create", "--config", config, "--restart", "5")
