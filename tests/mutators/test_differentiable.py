@@ -1,4 +1,4 @@
-"""What the differentiable mutators share: noise of their own, and hard values with soft gradients."""
+"""What differentiable mutators share: noise of their own, hard values with soft gradients."""
 
 from __future__ import annotations
 
