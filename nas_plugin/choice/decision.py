@@ -17,8 +17,10 @@ class Decision:
         active: Indices of the candidates that run, ascending.
         watched: Those of `active` whose coefficient is zero and that run only for the sake of its
             gradient: nothing is kept for a gradient through the candidate itself.
+        offset: A number that a layer choice adds to its output; None adds nothing.
     """
 
     mix: Tensor | None
     active: tuple[int, ...]
     watched: tuple[int, ...] = ()
+    offset: Tensor | None = None

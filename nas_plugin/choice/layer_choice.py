@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
 from nas_plugin.choice.isolate import isolated
@@ -87,11 +87,26 @@ class LayerChoice(ChoiceBlock):
             outputs.append(self.weighted(decision.mix, index, output))
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)
+        if decision.offset is not None:
+            out = self.shifted(out, decision.offset)
         return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out
 
     def reader(self) -> nn.Module | None:
         active = self.decision().active
         return self.get_submodule(self.names[active[0]]) if len(active) == 1 else None
+
+    def shifted(self, out: Any, offset: Tensor) -> Tensor:
+        """Returns the output plus the decision's offset.
+
+        Raises:
+            ChoiceError: If the output is no tensor.
+        """
+        if not isinstance(out, Tensor):
+            raise ChoiceError(
+                f"{self.label} cannot add the offset of its decision (authors_sum) to a "
+                f"{type(out).__name__}. Use reduction='sum'."
+            )
+        return out + offset
 
     def __len__(self) -> int:
         return len(self.names)

@@ -70,6 +70,8 @@ class Dispatcher:
     def __call__(self, x: Tensor, blocks: Sequence[nn.Module]) -> list[Any]:
         groups: dict[tuple[int, Hashable], list[int]] = {}
         for position, block in enumerate(blocks):
+            if _has_offset(block):
+                continue
             for rank, executor in enumerate(self.executors):
                 if not executor.not_supported_reasons(block, dense=is_dense(block)):
                     groups.setdefault((rank, executor.signature(block)), []).append(position)
@@ -82,6 +84,13 @@ class Dispatcher:
                 results = self.executors[rank].run(x, chosen, decisions)
                 outs.update(zip(positions, results, strict=True))
         return [outs[i] if i in outs else isolated(block, x) for i, block in enumerate(blocks)]
+
+
+def _has_offset(block: nn.Module) -> bool:
+    """Says whether a block adds what only its own forward adds."""
+    if not isinstance(block, ChoiceBlock) or block.binding is None:
+        return False
+    return block.decision().offset is not None
 
 
 def is_dense(block: nn.Module) -> bool:

@@ -1,20 +1,36 @@
 """One-shot mutators: one file per way of deciding."""
 
 from nas_plugin.mutators.darts import DartsMutator
+from nas_plugin.mutators.data import DataMutator
+from nas_plugin.mutators.didarts import DidartsMutator
+from nas_plugin.mutators.drnas import DrnasMutator
 from nas_plugin.mutators.enas import EnasMutator
+from nas_plugin.mutators.fair_darts import FairDartsMutator
 from nas_plugin.mutators.fairnas import FairNasMutator
+from nas_plugin.mutators.fbnet import FbnetMutator
+from nas_plugin.mutators.gdas import GdasMutator
 from nas_plugin.mutators.mutator import Mutator, mutators
 from nas_plugin.mutators.proxyless import ProxylessMutator
 from nas_plugin.mutators.random import RandomMutator
+from nas_plugin.mutators.reinmax import ReinmaxMutator
+from nas_plugin.mutators.snas import SnasMutator
 from nas_plugin.mutators.spos import SposMutator
 
 __all__ = [
     "DartsMutator",
+    "DataMutator",
+    "DidartsMutator",
+    "DrnasMutator",
     "EnasMutator",
+    "FairDartsMutator",
     "FairNasMutator",
+    "FbnetMutator",
+    "GdasMutator",
     "Mutator",
     "ProxylessMutator",
     "RandomMutator",
+    "ReinmaxMutator",
+    "SnasMutator",
     "SposMutator",
     "mutators",
 ]

@@ -18,7 +18,8 @@ class DifferentiableMutator(Mutator):
     """Holds logits of B keys and K candidates as one padded table.
 
     A subclass gives `relax`. Input choices that follow edges have no row: all their inputs run.
-    Input choices of any number have independent sigmoids, whatever `relax` does with the others.
+    Input choices of any number are independent gates, whatever `relax` does with the others; all
+    their inputs run, as they were computed anyway.
 
     Args:
         model: The model whose choice blocks are decided.
@@ -28,6 +29,7 @@ class DifferentiableMutator(Mutator):
     Attributes:
         alphas: ``(B, K)``; entries past a key's own candidates are never used.
         rows: The key of each row.
+        n_chosen: ``(B, 1)``, how many candidates of each row an architecture holds.
     """
 
     def __init__(self, model: nn.Module, *, seed: int = 0, scale: float = 1e-3) -> None:
@@ -39,17 +41,27 @@ class DifferentiableMutator(Mutator):
         noise = torch.randn(len(choices), width, generator=self.generator)
         self.valid: Tensor
         self.independent: Tensor
+        self.n_chosen: Tensor
         self.register_buffer("valid", torch.arange(width) < widths[:, None], persistent=False)
         any_number = [c.kind == "input" and c.n_chosen is None for c in choices]
+        n_chosen = torch.tensor([(c.n_chosen or 1) if c.kind == "input" else 1 for c in choices])
         self.register_buffer("independent", torch.tensor(any_number)[:, None], persistent=False)
+        self.register_buffer("n_chosen", n_chosen[:, None], persistent=False)
+        self._any_number = any_number
         self._any_independent = any(any_number)
+        self._most = int(n_chosen.max())
         self._widths: list[int] = widths.tolist()
         self._all = [tuple(range(n)) for n in self._widths]
+        self._none: list[tuple[int, ...]] = [()] * len(choices)
         self.alphas = nn.Parameter(scale * noise * self.valid)
 
     def relax(self, logits: Tensor) -> Tensor:
         """Turns logits ``(B, K)`` into mixes ``(B, K)``, one row per key."""
         raise NotImplementedError(f"{type(self).__name__} must say how logits become mixes")
+
+    def gates(self, logits: Tensor) -> Tensor:
+        """Turns the logits of choices of any number into mixes, each entry by itself."""
+        return logits.sigmoid()
 
     def masked_softmax(self, logits: Tensor) -> Tensor:
         """Softmax over each row's own candidates, ``(B, K)``; zero past them."""
@@ -57,19 +69,37 @@ class DifferentiableMutator(Mutator):
 
     def probabilities(self) -> Tensor:
         """The strength of every candidate, ``(B, K)``, by which it is kept or not."""
-        return self._with_sigmoids(self.masked_softmax(self.alphas))
+        return self._with_gates(self.masked_softmax(self.alphas), self.alphas.sigmoid())
+
+    def active(self, mixes: Tensor) -> list[tuple[int, ...]]:
+        """Returns, for each row, the candidates that run; if `sparse`, those not mixed by 0."""
+        if not self.sparse:
+            return self._all
+        return [
+            every if any_number else tuple(i for i in every if row[i])
+            for row, every, any_number in zip(
+                (mixes != 0).tolist(), self._all, self._any_number, strict=True
+            )
+        ]
+
+    def watched(self, mixes: Tensor) -> list[tuple[int, ...]]:
+        """Returns, for each row, those of `active` that run only for the sake of their gate."""
+        return self._none
 
     def sample_search(self) -> dict[str, Decision]:
-        mixes = self._with_sigmoids(self.relax(self.alphas))
+        mixes = self.relax(self.alphas)
+        if self._any_independent:
+            mixes = self._with_gates(mixes, self.gates(self.alphas))
         width = mixes.shape[1]
-        active = self._all
-        if self.sparse:
-            nonzero = (mixes != 0).tolist()
-            active = [tuple(i for i, on in enumerate(row) if on) for row in nonzero]
         decisions = {
-            key: Decision(mix if n == width else mix[:n], chosen)
-            for key, mix, n, chosen in zip(
-                self.rows, mixes.unbind(0), self._widths, active, strict=True
+            key: Decision(mix if n == width else mix[:n], active, watched)
+            for key, mix, n, active, watched in zip(
+                self.rows,
+                mixes.unbind(0),
+                self._widths,
+                self.active(mixes),
+                self.watched(mixes),
+                strict=True,
             )
         }
         for key, choice in self.space.items():
@@ -103,11 +133,8 @@ class DifferentiableMutator(Mutator):
             table = self.probabilities().tolist()
         return {key: row[:n] for key, row, n in zip(self.rows, table, self._widths, strict=True)}
 
-    def _with_sigmoids(self, mixes: Tensor) -> Tensor:
-        if not self._any_independent:
-            return mixes
-        independent = self.alphas.sigmoid() * self.valid
-        return torch.where(self.independent, independent, mixes)
+    def _with_gates(self, mixes: Tensor, gates: Tensor) -> Tensor:
+        return torch.where(self.independent, gates * self.valid, mixes)
 
 
 def gumbel_noise(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -123,13 +150,17 @@ def gumbel_noise(logits: Tensor, generator: torch.Generator) -> Tensor:
     return -exponential.clamp_min(smallest).log().to(logits.device)
 
 
-def straight_through(soft: Tensor) -> Tensor:
-    """Returns the one-hot maximum of each row, with the gradient of `soft`.
+def straight_through(soft: Tensor, hard: Tensor | None = None) -> Tensor:
+    """Returns hard values with the gradient of soft ones.
+
+    Args:
+        soft: ``(B, K)``.
+        hard: ``(B, K)``, 0 or 1; by default the one-hot maximum of each row.
 
     Shape:
-        - soft: ``(B, K)``
         - Output: ``(B, K)``, exactly 0 or 1
     """
-    hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=1, keepdim=True), 1.0)
+    if hard is None:
+        hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=1, keepdim=True), 1.0)
     # The parentheses keep the value exactly 0 or 1.
     return hard + (soft - soft.detach())

@@ -45,6 +45,8 @@ class Mutator(nn.Module):
     name: ClassVar[str]
     #: Whether most coefficients are zero, so that only the active candidates run.
     sparse: ClassVar[bool] = False
+    #: Whether the candidates of a choice compete: their probabilities sum to 1.
+    exclusive: ClassVar[bool] = True
     #: Paths whose gradients make up one step of the weights, where single paths are trained.
     paths_per_step: int = 1
 
