@@ -15,6 +15,7 @@ from nas_plugin.mutators.random import RandomMutator
 from nas_plugin.mutators.reinmax import ReinmaxMutator
 from nas_plugin.mutators.snas import SnasMutator
 from nas_plugin.mutators.spos import SposMutator
+from nas_plugin.mutators.xnas import XnasMutator
 
 __all__ = [
     "DartsMutator",
@@ -32,5 +33,6 @@ __all__ = [
     "ReinmaxMutator",
     "SnasMutator",
     "SposMutator",
+    "XnasMutator",
     "mutators",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class DrnasMutator(DifferentiableMutator, name="drnas"):
     References:
         Chen et al. 2021, https://arxiv.org/abs/2006.10355
     """
+
+    # The anchor takes the place of Adam's weight decay.
+    arch_settings: ClassVar[Mapping[str, Any]] = {"weight_decay": 0.0}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -35,6 +35,7 @@ class FairDartsMutator(DifferentiableMutator, name="fair_darts"):
     """
 
     exclusive = False
+    arch_settings: ClassVar[Mapping[str, Any]] = {"lr": 3e-3, "betas": (0.9, 0.999)}
 
     def __init__(
         self,

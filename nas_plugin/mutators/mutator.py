@@ -47,6 +47,8 @@ class Mutator(nn.Module):
     sparse: ClassVar[bool] = False
     #: Whether the candidates of a choice compete: their probabilities sum to 1.
     exclusive: ClassVar[bool] = True
+    #: Settings of the logits' Adam that the method prescribes in place of a trainer's defaults.
+    arch_settings: ClassVar[Mapping[str, Any]] = {}
     #: Paths whose gradients make up one step of the weights, where single paths are trained.
     paths_per_step: int = 1
 
@@ -131,6 +133,14 @@ class Mutator(nn.Module):
 
         Args:
             progress: Finished part of the search, in [0, 1]; 0 in the first epoch, 1 in the last.
+        """
+
+    def plan(self, arch_steps: int) -> None:
+        """Is told how many steps the logits take in the whole search, before the first.
+
+        Args:
+            arch_steps: Depends on the settings of the search alone, so a resumed one tells the
+                same.
         """
 
     def penalty(self, decisions: Mapping[str, Decision]) -> Tensor | None:

@@ -128,7 +128,9 @@ class BilevelTrainer(SearchTrainer):
                 f"The logits have an optimizer of their own, so {', '.join(given)} of the default "
                 "one would not be used. Set them in that optimizer."
             )
-        self.arch_optimizer = optimizer_of_logits or Adam(self.alphas, **{**ADAM, **given})
+        self.arch_optimizer = optimizer_of_logits or Adam(
+            self.alphas, **{**ADAM, **self.mutator.arch_settings, **given}
+        )
         _check_separate(self.arch_optimizer, self.weights, self.alphas)
         if schedule is not None and arch_start_epoch:
             raise OptionError("schedule says when the logits train, so arch_start_epoch must be 0.")
@@ -152,7 +154,15 @@ class BilevelTrainer(SearchTrainer):
         perturbation = [] if self.perturbation is None else [self.perturbation]
         return [self.schedule, *self.terms, *perturbation]
 
+    @property
+    def arch_steps(self) -> int:
+        """Steps of the logits in the whole search."""
+        due = self.schedule.is_due
+        steps = range(self.steps_per_epoch)
+        return sum(due(epoch, step) for epoch in range(self.num_epochs) for step in steps)
+
     def start_epoch(self, epoch: int) -> None:
+        self.mutator.plan(self.arch_steps)
         super().start_epoch(epoch)
         for part in self.parts:
             part.start_epoch(self.progress(epoch))

@@ -122,7 +122,7 @@ def test_several_inputs_are_drawn_and_carry_the_gradient_of_their_probabilities(
     mutator = ReinmaxMutator(block, scale=1.0).double()
     mutator.reset()
     decision = mutator.binding.decisions["two"]
-    assert decision.mix is not None and float(decision.mix.sum()) == 2.0
+    assert decision.mix is not None and float(decision.mix.detach().sum()) == 2.0
     values = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     found = torch.autograd.grad(block(list(values)), mutator.alphas)[0][0]
 
