@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice import InputChoice, LayerChoice, MutableScope
+from nas_plugin.choice import InputChoice, LayerChoice, MutableScope, Nothing
 from nas_plugin.errors import OptionError
 from nas_plugin.operations import FactorizedReduce, ReLUConvBN, SepConv, avg_pool, max_pool
 
@@ -92,6 +92,17 @@ class MacroNet(nn.Module):
             x = outs[-1]
         logits: Tensor = self.classifier(self.dropout(x.mean(dim=(2, 3))))
         return logits
+
+    def drop_unread(self) -> None:
+        """Removes, once an architecture is fixed, reductions that no later layer reads."""
+        last_reader = {i: i + 1 for i in range(len(self.layers))}
+        for i, layer in enumerate(self.layers):
+            last_reader.update(dict.fromkeys(getattr(layer.skip, "indices", ()), i))
+        for end, reduction in self.reductions.items():
+            assert isinstance(reduction, ReduceAll)
+            for i in range(int(end)):
+                if last_reader[i] <= int(end):
+                    reduction.each[i] = Nothing()
 
 
 class ReduceAll(nn.Module):
@@ -233,6 +244,13 @@ class MicroCell(nn.Module):
         ]
         normed: Tensor = self.norm(sum(loose[1:], loose[0]))
         return normed
+
+    def drop_unread(self) -> None:
+        """Removes, once an architecture is fixed, the convolutions of nodes that are not joined."""
+        for node in self.nodes:
+            for choice in (node.x_input, node.y_input):
+                for i in getattr(choice, "indices", ()):
+                    self.joins[i] = Nothing()
 
 
 class MicroNode(MutableScope):

@@ -97,6 +97,9 @@ class NasBench201Net(nn.Module):
 class Cell201(nn.Module):
     """Four nodes; each sums one operation on every earlier node.
 
+    Operations that lead only into zeros stay when an architecture is fixed: the published costs
+    count them.
+
     Shape:
         - Input, output: ``(N, C, H, W)``
     """

@@ -10,6 +10,7 @@ from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.isolate import isolated
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.nothing import Nothing
 from nas_plugin.choice.repeat import Repeat
 from nas_plugin.choice.scope import MutableScope
 from nas_plugin.choice.value_choice import ValueChoice
@@ -24,6 +25,7 @@ __all__ = [
     "LayerChoice",
     "Mutable",
     "MutableScope",
+    "Nothing",
     "Repeat",
     "Rule",
     "ValueChoice",

@@ -12,6 +12,7 @@ from nas_plugin.choice.block import Mutable, is_one_of
 from nas_plugin.choice.fan_out import fan_out
 from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.nothing import Nothing
 from nas_plugin.errors import ChoiceError
 
 EdgeFactory = Callable[[int, int], Mapping[str, nn.Module]]
@@ -103,12 +104,28 @@ class Cell(Mutable):
             return torch.cat(states[self.n_inputs :], dim=1)
         return states[-1].clone() if is_one_of(states[-1], inputs) else states[-1]
 
-    def _join(self, node: int, arriving: list[Any]) -> Tensor:
+    def drop_unread(self) -> None:
+        """Removes what does not reach the output, once an architecture is fixed."""
+        last = self.n_inputs + self.n_nodes - 1
+        reached = set(range(self.n_inputs, last + 1)) if self.output == "concat" else {last}
+        for node in range(last, self.n_inputs - 1, -1):
+            name = f"n{node}"
+            chosen = getattr(self.switches[name], "indices", ()) if self.switches else range(node)
+            if node in reached:
+                reached.update(chosen)
+                continue
+            self.switches[name] = Nothing()
+            for source in range(node):
+                self.edges[f"n{node}_p{source}"] = Nothing()
+        for i in range(len(self.preprocess)):
+            if i not in reached:
+                self.preprocess[i] = Nothing()
+
+    def _join(self, node: int, arriving: list[Any]) -> Any:
         name = f"n{node}"
         if name in self.switches:
-            joined: Tensor = self.switches[name](arriving)
-            return joined
-        total: Tensor = arriving[0]
+            return self.switches[name](arriving)
+        total = arriving[0]
         for out in arriving[1:]:
             total = total + out
         return total

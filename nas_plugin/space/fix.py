@@ -14,6 +14,7 @@ from nas_plugin.choice.block import Mutable, Reduction, mask_of, reduce_chosen
 from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.nothing import Nothing
 from nas_plugin.choice.repeat import Repeat
 from nas_plugin.errors import ArchitectureError, OptionError
 from nas_plugin.files import read_json
@@ -52,8 +53,10 @@ def apply_fixed_architecture(
 ) -> nn.Module:
     """Replaces every choice block of `model` by what the architecture chooses, in place.
 
-    What was not chosen is gone, parameters included. A state_dict of the result loads into a fresh
-    model that was fixed the same way.
+    What was not chosen is gone, parameters included, and so is what nobody reads any more: a
+    module that knows such parts removes them in a method ``drop_unread()``, which is called once
+    its blocks are fixed. A state_dict of the result loads into a fresh model that was fixed the
+    same way.
 
     Args:
         model: A model with choice blocks, or one that was wrapped by DDP or torch.compile.
@@ -97,6 +100,10 @@ def apply_fixed_architecture(
             root.get_submodule(parent)._modules[name] = replacement
         else:
             root = replacement
+    for module in list(root.modules()):
+        drop_unread = getattr(module, "drop_unread", None)
+        if callable(drop_unread):
+            drop_unread()
     if not keep_weights:
         for module in root.modules():
             reset = _reset_of(module)
@@ -121,13 +128,6 @@ def _check_resets(root: nn.Module) -> None:
                 f"keep_weights=False: '{path}' ({type(module).__name__}) has weights, but no "
                 "reset_parameters() that draws them anew. Fix a freshly made model instead."
             )
-
-
-class Nothing(nn.Module):
-    """Stands where a layer choice was that no architecture uses; gives None."""
-
-    def forward(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 class FixedLayer(nn.Module):
