@@ -62,14 +62,19 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, *, affine: bool = True) -> None:
         super().__init__()
+        # With few channels the pixels are taken before the convolution: oneDNN's strided pointwise
+        # convolution corrupts memory there (nas_plugin.runtime.layout).
+        self.step = 2 if c_in < 16 else 1
+        stride = 2 // self.step
         self.relu = nn.ReLU()
-        self.conv1 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
-        self.conv2 = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
+        self.conv1 = nn.Conv2d(c_in, c_out // 2, 1, stride, bias=False)
+        self.conv2 = nn.Conv2d(c_in, c_out - c_out // 2, 1, stride, bias=False)
         self.norm = nn.BatchNorm2d(c_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(x)
         # The zeros at the end are read only where a size is odd.
-        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        out: Tensor = self.norm(torch.cat([self.conv1(x), self.conv2(shifted)], dim=1))
+        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1 :: self.step, 1 :: self.step]
+        first = self.conv1(x[:, :, :: self.step, :: self.step])
+        out: Tensor = self.norm(torch.cat([first, self.conv2(shifted)], dim=1))
         return out

@@ -2,6 +2,7 @@
 
 from nas_plugin.runtime.device import pick_device
 from nas_plugin.runtime.interrupt import Interrupted, InterruptGuard
+from nas_plugin.runtime.layout import Layout
 from nas_plugin.runtime.precision import Precision
 from nas_plugin.runtime.ranks import Ranks
 from nas_plugin.runtime.seeds import fingerprint, random_state, seed_everything, set_random_state
@@ -9,6 +10,7 @@ from nas_plugin.runtime.seeds import fingerprint, random_state, seed_everything,
 __all__ = [
     "InterruptGuard",
     "Interrupted",
+    "Layout",
     "Precision",
     "Ranks",
     "fingerprint",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas_plugin.data import Loader
 from nas_plugin.data.nested import sample_count
 from nas_plugin.operations.batch_norm import batch_statistics
-from nas_plugin.runtime import Precision
+from nas_plugin.runtime import Layout, Precision
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics, checked_metrics
 
@@ -29,7 +29,7 @@ class Objective:
         loss: ``(output, target) -> scalar``.
         metrics: ``(output, target) -> {name: number}``.
         precision: What the forward pass computes in.
-        channels_last: Lay images out with channels last.
+        layout: How images are laid out; plain if None.
 
     Attributes:
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
@@ -42,11 +42,10 @@ class Objective:
         loss: Loss,
         metrics: Metrics,
         precision: Precision,
-        *,
-        channels_last: bool = False,
+        layout: Layout | None = None,
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, checked_metrics(metrics)
-        self.precision, self.channels_last = precision, channels_last
+        self.precision, self.layout = precision, layout or Layout(False)
         self.aux_weight: float | None = None
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Values]:
@@ -67,9 +66,7 @@ class Objective:
 
     def forward(self, inputs: Any) -> Any:
         """Returns the model's output."""
-        if self.channels_last and isinstance(inputs, Tensor) and inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.model(inputs)
+        return self.layout.forward(self.model, inputs)
 
     @torch.no_grad()
     def measured(

@@ -21,6 +21,7 @@ from nas_plugin.files.rotation import holds_checkpoint
 from nas_plugin.runtime import (
     Interrupted,
     InterruptGuard,
+    Layout,
     Precision,
     Ranks,
     fingerprint,
@@ -56,8 +57,8 @@ class Trainer:
         workers: Processes that load data, where it is not resident.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        channels_last: Lay images out with channels last, which convolutions run faster on; values
-            are the same.
+        channels_last: Lay images out with channels last, which convolutions run faster on, if the
+            model allows it (see `nas_plugin.runtime.Layout`); values are the same.
         grad_clip: Largest norm of the weight gradient; None does not clip.
         accumulate: Parts that a batch is computed in, to save memory.
         augment: Applied to training batches.
@@ -131,10 +132,7 @@ class Trainer:
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
         self.model = unwrap(model).to(self.device)
-        if channels_last:
-            for param in self.model.parameters():  # Module.to() fails on those of five dimensions
-                if param.dim() == 4:
-                    param.data = param.data.contiguous(memory_format=torch.channels_last)
+        self.layout = Layout(channels_last)
         self.optimizer = optimizer
         self.weights = [p for group in optimizer.param_groups for p in group["params"]]
         if not {id(w) for w in self.weights} & {id(p) for p in self.model.parameters()}:
@@ -142,9 +140,7 @@ class Trainer:
                 "The optimizer holds no parameter of the model, so nothing would be trained. Make "
                 "it of model.parameters(), of the very model that is passed."
             )
-        self.objective = Objective(
-            self.model, loss, metrics, self.precision, channels_last=channels_last
-        )
+        self.objective = Objective(self.model, loss, metrics, self.precision, self.layout)
         self.gradients = Gradients(
             self.objective, self.weights, self.precision, self.ranks, accumulate=accumulate
         )
@@ -207,6 +203,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
+            "layout": self.layout.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "meters": self._meters.state_dict(),
             "position": [self.epoch, self.batch, self.step],
@@ -237,6 +234,7 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.precision.load_state_dict(state["precision"])
+            self.layout.load_state_dict(self.model, state["layout"])
             for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(saved)
             self._meters.load_state_dict(state["meters"])
