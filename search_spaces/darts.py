@@ -5,6 +5,7 @@ Liu et al. 2019, https://arxiv.org/abs/1806.09055
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from nas_plugin.operations import (
     DilConv,
     DropPath,
     FactorizedReduce,
+    Noise,
     ReLUConvBN,
     SepConv,
     Zero,
@@ -23,6 +25,15 @@ from nas_plugin.operations import (
     max_pool,
     skip_connect,
 )
+
+#: Kind of cell (``normal`` or ``reduce``), node and source → the candidates of that edge.
+Edges = Callable[[str, int, int], Sequence[str]]
+
+#: The eight operations of an edge, in the order of their logits.
+OPERATIONS = (
+    "none", "maxpool", "avgpool", "skipconnect", "sepconv3x3", "sepconv5x5", "dilconv3x3",
+    "dilconv5x5",
+)  # fmt: skip
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
 
@@ -48,11 +59,21 @@ def darts(
     classes: int = 10,
     in_channels: int = 3,
     stem_multiplier: int = 3,
+    partial: int = 1,
 ) -> DartsNet:
     """Returns the network that is searched.
 
     Its candidates' batch norms have no affine part, pooling is followed by one, and ``none`` is a
     candidate that is never kept. By default it has 1,930,618 weights and 2 x 14 x 8 logits.
+
+    Args:
+        channels: Of each node of the first cells; doubled by every reduction.
+        layers: Cells.
+        nodes: Intermediate nodes a cell.
+        classes: Outputs.
+        in_channels: Of the images.
+        stem_multiplier: Channels of the stem, in multiples of `channels`.
+        partial: Candidates see one in this many channels (PC-DARTS).
     """
     return DartsNet(
         channels,
@@ -63,6 +84,7 @@ def darts(
         stem_multiplier,
         affine=False,
         auxiliary=False,
+        partial=partial,
     )
 
 
@@ -105,6 +127,8 @@ class DartsNet(nn.Module):
         stem_multiplier: Channels of the stem, in multiples of `channels`.
         affine: Batch norms of candidates have weights: the network is to be retrained.
         auxiliary: A second classifier behind the second reduction.
+        edges: The candidates of every edge; all eight where None.
+        partial: Candidates see one in this many channels.
 
     Shape:
         - Input: ``(N, in_channels, H, W)``
@@ -125,6 +149,8 @@ class DartsNet(nn.Module):
         *,
         affine: bool,
         auxiliary: bool,
+        edges: Edges | None = None,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         if min(channels, layers, nodes, classes, in_channels, stem_multiplier) < 1:
@@ -132,6 +158,11 @@ class DartsNet(nn.Module):
                 "channels, layers, nodes, classes, in_channels and stem_multiplier must be "
                 f"positive, got {channels}, {layers}, {nodes}, {classes}, {in_channels}, "
                 f"{stem_multiplier}."
+            )
+        if partial < 1 or channels % partial:
+            raise OptionError(
+                f"channels ({channels}) must be a multiple of partial ({partial}), so that "
+                "candidates see a whole number of them."
             )
         if auxiliary and layers < 3:
             raise OptionError(
@@ -154,7 +185,7 @@ class DartsNet(nn.Module):
             c = 2 * c if reduces else c
             cell = darts_cell(
                 before_last, last, c, nodes, reduces=reduces, reduced_before=reduced_before,
-                affine=affine,
+                affine=affine, edges=edges, partial=partial,
             )  # fmt: skip
             self.cells.append(cell)
             before_last, last, reduced_before = last, nodes * c, reduces
@@ -183,6 +214,8 @@ def darts_cell(
     reduces: bool,
     reduced_before: bool,
     affine: bool,
+    edges: Edges | None = None,
+    partial: int = 1,
 ) -> Cell:
     """Returns a cell that reads the two cells before it; all of a kind share their key."""
     preprocess = [
@@ -192,32 +225,41 @@ def darts_cell(
         ReLUConvBN(c_last, c, affine=affine),
     ]
 
-    def edge(node: int, source: int) -> dict[str, nn.Module]:
-        return candidates(c, stride=2 if reduces and source < 2 else 1, affine=affine)
-
     key = "reduce" if reduces else "normal"
-    return Cell(key, edge, n_nodes=nodes, n_inputs=2, n_chosen=2, preprocess=preprocess)
+
+    def edge(node: int, source: int) -> dict[str, nn.Module]:
+        stride = 2 if reduces and source < 2 else 1
+        names = OPERATIONS if edges is None else edges(key, node, source)
+        return candidates(c // partial, stride, affine=affine, names=names)
+
+    return Cell(
+        key, edge, n_nodes=nodes, n_inputs=2, n_chosen=2, preprocess=preprocess, partial=partial
+    )
 
 
-def candidates(c: int, stride: int, *, affine: bool) -> dict[str, nn.Module]:
-    """Returns the eight operations of an edge, under the names that NNI gave them."""
+def candidates(
+    c: int, stride: int, *, affine: bool, names: Sequence[str] = OPERATIONS
+) -> dict[str, nn.Module]:
+    """Returns the operations of an edge, under the names that NNI gave them."""
     norm = not affine
-    found: dict[str, nn.Module] = {
-        "none": Zero(stride),
-        "maxpool": max_pool(c, stride, norm=norm),
-        "avgpool": avg_pool(c, stride, norm=norm),
-        "skipconnect": skip_connect(c, stride, affine=affine),
-        "sepconv3x3": SepConv(c, 3, stride, affine=affine),
-        "sepconv5x5": SepConv(c, 5, stride, affine=affine),
-        "dilconv3x3": DilConv(c, 3, stride, affine=affine),
-        "dilconv5x5": DilConv(c, 5, stride, affine=affine),
+    made: Mapping[str, Callable[[], nn.Module]] = {
+        "none": lambda: Zero(stride),
+        "noise": lambda: Noise(stride),
+        "maxpool": lambda: max_pool(c, stride, norm=norm),
+        "avgpool": lambda: avg_pool(c, stride, norm=norm),
+        "skipconnect": lambda: skip_connect(c, stride, affine=affine),
+        "sepconv3x3": lambda: SepConv(c, 3, stride, affine=affine),
+        "sepconv5x5": lambda: SepConv(c, 5, stride, affine=affine),
+        "dilconv3x3": lambda: DilConv(c, 3, stride, affine=affine),
+        "dilconv5x5": lambda: DilConv(c, 5, stride, affine=affine),
     }
+    found = {name: made[name]() for name in names}
     if not affine:
         return found
     return {
         name: op if isinstance(op, nn.Identity) else nn.Sequential(op, DropPath())
         for name, op in found.items()
-    } | {"none": found["none"]}
+    } | {name: found[name] for name in ("none",) if name in found}
 
 
 class AuxiliaryHead(nn.Module):

@@ -34,6 +34,7 @@ class Cell(Mutable):
         n_inputs: Input nodes.
         n_chosen: Edges that an architecture keeps a node; None keeps all and makes no InputChoice.
         preprocess: One module an input, or None.
+        partial: As `LayerChoice` takes it; `edge` then gives candidates of C / partial channels.
         output: ``concat`` joins the intermediate nodes (dim 1), ``last`` gives the last.
 
     Shape:
@@ -53,6 +54,7 @@ class Cell(Mutable):
         n_inputs: int = 2,
         n_chosen: int | None = 2,
         preprocess: Sequence[nn.Module] | None = None,
+        partial: int = 1,
         output: Literal["concat", "last"] = "concat",
     ) -> None:
         super().__init__(key)
@@ -74,7 +76,7 @@ class Cell(Mutable):
         for node in range(n_inputs, n_inputs + n_nodes):
             keys = [f"{key}_n{node}_p{source}" for source in range(node)]
             for source in range(node):
-                choice = LayerChoice(edge(node, source), key=keys[source])
+                choice = LayerChoice(edge(node, source), key=keys[source], partial=partial)
                 self.edges[f"n{node}_p{source}"] = choice
             if n_chosen is not None:
                 switch = InputChoice(

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice.block import ChoiceBlock, check_reduction, mask_of, reduce_chosen
+from nas_plugin.choice.decision import Decision
 from nas_plugin.choice.isolate import isolated
+from nas_plugin.choice.partial import joined_channels, split_channels
 from nas_plugin.errors import ChoiceError
 
 
@@ -25,6 +27,12 @@ class LayerChoice(ChoiceBlock):
         reduction: ``sum``, ``mean``, ``concat`` (dim 1) or ``none`` (a list).
         return_mask: Also return which candidates were active, ``(K,)`` bool.
         key: Blocks with equal keys share one decision; the module's path if None.
+        partial: k, where candidates see the first C / k of C channels only; the others pass them
+            by (max-pooled if candidates halve the maps), and all are shuffled (PC-DARTS).
+
+    Attributes:
+        auxiliary: A module whose output is added, times `auxiliary_scale`, while a search runs;
+            no architecture holds it (DARTS-).
 
     Shape:
         - Input: what the candidates take
@@ -44,10 +52,20 @@ class LayerChoice(ChoiceBlock):
         reduction: str = "sum",
         return_mask: bool = False,
         key: str | None = None,
+        partial: int = 1,
     ) -> None:
         super().__init__(key)
         self.reduction = check_reduction(reduction)
         self.return_mask = return_mask
+        if type(partial) is not int or partial < 1:
+            raise ChoiceError(f"{self.label}: partial is a whole number from 1, got {partial!r}.")
+        if partial > 1 and self.reduction in ("concat", "none"):
+            raise ChoiceError(
+                f"{self.label}: partial channels need one output; use reduction='sum' or 'mean'."
+            )
+        self.partial = partial
+        self.auxiliary: nn.Module | None = None
+        self.auxiliary_scale = 0.0
         self.names: list[str] = []
         if not isinstance(op_candidates, (Mapping, Sequence, nn.ModuleList)):
             raise ChoiceError(
@@ -70,9 +88,24 @@ class LayerChoice(ChoiceBlock):
     def excluded(self) -> tuple[str, ...]:
         return tuple(n for n in self.names if getattr(self._modules[n], "never_kept", False))
 
+    def extras(self) -> tuple[str, ...]:
+        found = {
+            "partial": self.partial > 1,
+            "auxiliary": self.auxiliary is not None,
+            "offset": self.binding is not None and self.decision().offset is not None,
+        }
+        return tuple(name for name, has in found.items() if has)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         decision = self.decision()
-        alone = len(decision.active) == 1
+        whole = args
+        if self.partial > 1:
+            seen, rest = split_channels(args[0] if args else None, self.partial, self.label)
+            args = (seen, *args[1:])
+        alone = self._reads_alone(decision)
+        extra = None
+        if self.auxiliary is not None and self.auxiliary_scale:
+            extra = self.auxiliary_scale * isolated(self.auxiliary, *whole)
         outputs, names = [], []
         for index in decision.active:
             name = self.names[index]
@@ -87,13 +120,22 @@ class LayerChoice(ChoiceBlock):
             outputs.append(self.weighted(decision.mix, index, output))
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)
+        if self.partial > 1 and out is not None:
+            out = joined_channels(out, rest, self.partial)
         if decision.offset is not None:
             out = self.shifted(out, decision.offset)
+        if extra is not None:
+            out = extra if out is None else out + extra
         return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out
 
     def reader(self) -> nn.Module | None:
-        active = self.decision().active
-        return self.get_submodule(self.names[active[0]]) if len(active) == 1 else None
+        decision = self.decision()
+        alone = self._reads_alone(decision)
+        return self.get_submodule(self.names[decision.active[0]]) if alone else None
+
+    def _reads_alone(self, decision: Decision) -> bool:
+        """Says whether one candidate is all that reads the input."""
+        return len(decision.active) == 1 and self.partial == 1 and self.auxiliary is None
 
     def shifted(self, out: Any, offset: Tensor) -> Tensor:
         """Returns the output plus the decision's offset.

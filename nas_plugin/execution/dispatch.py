@@ -70,7 +70,7 @@ class Dispatcher:
     def __call__(self, x: Tensor, blocks: Sequence[nn.Module]) -> list[Any]:
         groups: dict[tuple[int, Hashable], list[int]] = {}
         for position, block in enumerate(blocks):
-            if _has_offset(block):
+            if has_extras(block):
                 continue
             for rank, executor in enumerate(self.executors):
                 if not executor.not_supported_reasons(block, dense=is_dense(block)):
@@ -86,11 +86,9 @@ class Dispatcher:
         return [outs[i] if i in outs else isolated(block, x) for i, block in enumerate(blocks)]
 
 
-def _has_offset(block: nn.Module) -> bool:
-    """Says whether a block adds what only its own forward adds."""
-    if not isinstance(block, ChoiceBlock) or block.binding is None:
-        return False
-    return block.decision().offset is not None
+def has_extras(block: nn.Module) -> bool:
+    """Says whether a block does what only its own forward does, such as partial channels."""
+    return isinstance(block, ChoiceBlock) and bool(block.extras())
 
 
 def is_dense(block: nn.Module) -> bool:
@@ -123,6 +121,10 @@ def explain(model: nn.Module) -> list[str]:
     served_by = [executors.get(name)() for name in executors]
     for place in keyed_blocks(model):
         refusals = []
+        if has_extras(place.block):
+            does = ", ".join(place.block.extras())
+            lines.append(f"{place.path}: block by block (its own forward alone does: {does})")
+            continue
         for executor in served_by:
             reasons = executor.not_supported_reasons(place.block, dense=is_dense(place.block))
             if not reasons:

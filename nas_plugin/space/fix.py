@@ -15,6 +15,7 @@ from nas_plugin.choice.input_choice import InputChoice
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.choice.nothing import Nothing
+from nas_plugin.choice.partial import PartialChannels
 from nas_plugin.choice.repeat import Repeat
 from nas_plugin.errors import ArchitectureError, OptionError
 from nas_plugin.files import read_json
@@ -183,6 +184,8 @@ def _fixed(place: KeyedBlock, space: SearchSpace, chosen: Architecture) -> nn.Mo
     if isinstance(block, LayerChoice):
         name = str(value)
         candidate: nn.Module = block[name]
+        if block.partial > 1:
+            candidate = PartialChannels(candidate, block.partial)
         if block.reduction == "none" or block.return_mask:
             mask = mask_of([block.names.index(name)], len(block))
             return FixedLayer(candidate, block.reduction, mask, block.return_mask)
