@@ -12,9 +12,11 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -30,13 +32,34 @@ class Recorder:
     no error here: it has no outcome.
     """
 
-    def __init__(self, tests: list[str]) -> None:
+    def __init__(self, tests: list[str], trace: Path | None = None) -> None:
         self.outcomes: dict[str, str] = {}
-        self._tests = tests
+        self.reached: dict[str, list[str]] = {}
+        self._tests, self._trace = tests, trace
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         wanted = [i for i in items if any(_is_of(i.nodeid, test) for test in self._tests)]
         items[:] = wanted
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        if self._trace is None:
+            return (yield)
+        source, seen = str(self._trace / "nas_plugin"), set()
+
+        def called(frame: FrameType, event: str, argument: object) -> None:
+            code = frame.f_code
+            if code.co_filename.startswith(source):
+                seen.add((code.co_filename, code.co_firstlineno))
+
+        sys.settrace(called)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            self.reached[item.nodeid] = [
+                f"{Path(file).relative_to(self._trace)}:{line}" for file, line in sorted(seen)
+            ]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         worst = self.outcomes.get(report.nodeid)
@@ -57,12 +80,15 @@ class Result:
         seconds: How long the run took.
         timed_out: Whether it was ended before it was done.
         output: What it printed.
+        reached: Test → the functions of the project that it called, as ``file:line``; only if the
+            run was traced.
     """
 
     outcomes: dict[str, str]
     seconds: float
     timed_out: bool
     output: str
+    reached: dict[str, list[str]]
 
     def of(self, test: str) -> str:
         """Returns what became of a named test; all of its parameters, if none is named."""
@@ -122,19 +148,30 @@ class Sandbox:
             (self.place / file).write_text(source)
         self._changed = {}
 
-    def start(self, tests: list[str], *, limit: float, first_failure: bool = False) -> None:
+    def start(
+        self,
+        tests: list[str],
+        *,
+        limit: float,
+        marks: str = "",
+        first_failure: bool = False,
+        trace: bool = False,
+    ) -> None:
         """Begins a run of tests.
 
         Args:
             tests: Names as pytest takes them.
             limit: Seconds after which it is ended.
+            marks: The marks that tests must have, as pytest takes them.
             first_failure: Ends the run at the first test that fails.
+            trace: Notes which functions each test calls.
         """
         assert self._process is None
         self._began, self._limit = time.monotonic(), limit
+        options = ["-m", marks, *(["-x"] if first_failure else [])]
         # A fork has torch and pytest loaded; the project itself was never imported here.
         context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=_run, args=(self.place, tests, first_failure))
+        self._process = context.Process(target=_run, args=(self.place, tests, options, trace))
         self._process.start()
 
     def poll(self) -> Result | None:
@@ -149,13 +186,15 @@ class Sandbox:
         self._process.join()
         self._process = None
         report, printed = self.place / "report.json", self.place / "output.txt"
-        outcomes: dict[str, str] = json.loads(report.read_text()) if report.exists() else {}
+        found: list[dict[str, Any]] = (
+            json.loads(report.read_text()) if report.exists() else [{}, {}]
+        )
         output = printed.read_text(errors="replace") if printed.exists() else ""
         report.unlink(missing_ok=True)
-        return Result(outcomes, seconds, timed_out, output)
+        return Result(found[0], seconds, timed_out, output, found[1])
 
 
-def _run(place: Path, tests: list[str], first_failure: bool) -> None:
+def _run(place: Path, tests: list[str], options: list[str], trace: bool) -> None:
     os.setsid()
     os.chdir(place)
     sys.dont_write_bytecode = True
@@ -167,17 +206,17 @@ def _run(place: Path, tests: list[str], first_failure: bool) -> None:
     output = os.open(place / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    recorder = Recorder(tests)
+    recorder = Recorder(tests, place if trace else None)
     places = list(dict.fromkeys(test.split("::")[0] for test in tests))
     temporary = place / "temporary"
-    options = ["-q", "-p", "no:cacheprovider", "-m", "", "--tb=short", f"--basetemp={temporary}"]
+    options = [*options, "-q", "-p", "no:cacheprovider", "--tb=short", f"--basetemp={temporary}"]
     code: Any = 3
     try:
-        code = pytest.main([*options, *(["-x"] if first_failure else []), *places], [recorder])
+        code = pytest.main([*options, *places], [recorder])
         import nas_plugin
 
         assert Path(nas_plugin.__file__).is_relative_to(place), nas_plugin.__file__
-        (place / "report.json").write_text(json.dumps(recorder.outcomes))
+        (place / "report.json").write_text(json.dumps([recorder.outcomes, recorder.reached]))
     finally:
         sys.stdout.flush()
         os._exit(int(code))

@@ -58,6 +58,17 @@ def test_the_next_bracket_begins_while_a_rung_is_open(space):
     assert strategy.ask().fidelity == 3
 
 
+def test_nothing_is_promoted_from_a_rung_that_is_partly_told(space):
+    strategy = SuccessiveHalving(space, width=3, fidelities=(1, 3))
+    opened = [strategy.ask() for _ in range(3)]
+    for proposal in opened[:2]:
+        strategy.tell(proposal.id, total(proposal))
+    assert strategy.ask().fidelity == 1
+    strategy.tell(opened[2].id, Outcome({"default": 100.0}))
+    promoted = strategy.ask()
+    assert (promoted.architecture, promoted.fidelity) == (opened[2].architecture, 3)
+
+
 def test_failures_are_not_promoted(space):
     strategy = SuccessiveHalving(space, width=3, fidelities=(1, 3))
     opened = [strategy.ask() for _ in range(3)]

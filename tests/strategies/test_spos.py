@@ -107,3 +107,74 @@ def test_wrong_numbers_and_foreign_tables_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(OptionError):
             SposEvolution(SPACE, **wrong)
+
+
+def changes(child: Proposal, parent: Proposal) -> int:
+    return sum(child.architecture[k] != parent.architecture[k] for k in SPACE)
+
+
+def told(strategy: SposEvolution, values: list[float]) -> list[Proposal]:
+    proposals = [strategy.ask() for _ in values]
+    for proposal, value in zip(proposals, values, strict=True):
+        strategy.tell(proposal.id, Outcome({"default": value}))
+    return proposals
+
+
+def test_a_mutated_child_draws_each_choice_anew_with_the_given_probability() -> None:
+    strategy = SposEvolution(
+        SPACE, population=300, top=1, crossover=0, mutation=300, repeats=True, seed=2
+    )
+    parent = told(strategy, [1.0] + [0.0] * 299)[0]
+    mean = sum(changes(strategy.ask(), parent) for _ in range(300)) / 300
+
+    # Six choices, a tenth of them drawn anew, of which three in four are another value.
+    assert 0.3 < mean < 0.6
+
+
+def test_the_best_of_all_generations_are_parents() -> None:
+    strategy = SposEvolution(
+        SPACE, population=6, top=2, crossover=3, mutation=0, repeats=True, seed=3
+    )
+    first = told(strategy, [9.0, 8.0, 0.0, 0.0, 0.0, 0.0])
+    told(strategy, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0])  # its best are three random ones
+    for _ in range(3):
+        child = strategy.ask().architecture
+        assert all(child[k] in {p.architecture[k] for p in first[:2]} for k in SPACE)
+
+
+def test_a_generation_holds_mutated_then_crossed_then_random_children() -> None:
+    strategy = SposEvolution(
+        SPACE,
+        population=60,
+        top=1,
+        mutation=20,
+        crossover=20,
+        mutation_probability=1e-9,
+        repeats=True,
+    )
+    parent = told(strategy, [1.0] + [0.0] * 59)[0]
+    children = [strategy.ask() for _ in range(60)]
+
+    assert {changes(child, parent) for child in children[:40]} == {0}
+    assert min(changes(child, parent) for child in children[40:]) > 0
+
+
+def test_mutated_siblings_are_no_parents_of_crossed_ones() -> None:
+    strategy = SposEvolution(
+        SPACE, population=6, top=2, crossover=3, mutation=3, mutation_probability=1.0, repeats=True
+    )
+    first = told(strategy, [9.0, 8.0, 0.0, 0.0, 0.0, 0.0])
+    told(strategy, [100.0] * 3)
+    for _ in range(3):
+        child = strategy.ask().architecture
+        assert all(child[k] in {p.architecture[k] for p in first[:2]} for k in SPACE)
+
+
+def test_of_equals_the_first_proposal_is_best_and_parent() -> None:
+    strategy = SposEvolution(SPACE, population=4, top=1, crossover=4, mutation=0, repeats=True)
+    proposals = [strategy.ask() for _ in range(4)]
+    for proposal in reversed(proposals):
+        strategy.tell(proposal.id, Outcome({"default": 1.0}))
+
+    assert strategy.best is not None and strategy.best.proposal.id == 0
+    assert changes(strategy.ask(), proposals[0]) == 0
