@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +10,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+if dist.is_available():
+    # The defaults of its functions are the group that exists when it is first imported (by the
+    # first optimizer that steps). They would keep that group, and gloo's threads, alive after it
+    # was destroyed, and such a thread ends the process by SIGABRT while the interpreter closes.
+    import torch.distributed.nn
+
 
 class Ranks:
     """This process among those of torchrun; alone, every operation leaves things as they are.
 
-    Joins the process group that torchrun describes, unless one exists.
+    Joins the process group that torchrun describes, unless one exists, and leaves it when the
+    process ends.
 
     Attributes:
         rank: This process, 0-based.
@@ -28,6 +36,8 @@ class Ranks:
             and "TORCHELASTIC_RUN_ID" in os.environ
         ):
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # Not sooner: the trainers that follow in this process are members too.
+            atexit.register(_leave)
         self._joined = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if self._joined else 0
         self.world_size = dist.get_world_size() if self._joined else 1
@@ -85,6 +95,12 @@ class Ranks:
         """Waits for all ranks."""
         if self.world_size > 1:
             dist.barrier()
+
+
+def _leave() -> None:
+    """Ends the group while the interpreter still runs, so that its threads end too."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _by_type(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
