@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas_plugin import Rule, annotate, apply_fixed_architecture, search_space
 from nas_plugin.cli import guarded
-from nas_plugin.data import load_data, standard_augment
+from nas_plugin.data import load_data
 from nas_plugin.operations import conv_alternatives
 from nas_plugin.profiling import count_params
 from nas_plugin.reporting.callbacks import run_callbacks
@@ -57,8 +57,6 @@ def search(args: argparse.Namespace) -> None:
         "dataset_train": train,
         "dataset_valid": test,
         "batch_size": args.batch_size,
-        "augment": standard_augment(train, train=True, seed=args.seed),
-        "eval_augment": standard_augment(test, train=False),
         "seed": args.seed,
         "device": args.device,
         "resume": args.resume,

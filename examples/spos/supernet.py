@@ -27,6 +27,7 @@ from nas_plugin.scripts import (
     add_run_flags,
     add_size_flags,
     held_out,
+    image_settings,
     load_images,
     run_search,
     save_supernet,
@@ -76,6 +77,7 @@ def train(args: argparse.Namespace) -> None:
         about = {
             "name": args.data, "limit": args.limit, "seed": args.seed,
             "valid_fraction": args.valid_fraction, "image": list(whole.image.shape),
+            "images": image_settings(args),
         }  # fmt: skip
         save_supernet(args.out / "supernet.pt", model, space="spos", sizes=sizes, data=about)
         print(f"supernet: {args.out / 'supernet.pt'}")

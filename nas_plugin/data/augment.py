@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Subset
 
 from nas_plugin.errors import OptionError
 
@@ -83,23 +84,37 @@ def standard_augment(
 ) -> Augment | None:
     """Returns what is usual for a data set; None for one whose inputs are no images.
 
+    Held-out images are normalised as training images are, so pass the training part for both.
+
     Args:
-        dataset: Its `mean`, `std`, `crop` and `flip` say what.
+        dataset: Its `statistics`, `crop` and `flip` say what; a torch `Subset` of one will do.
         train: Crop, flip and cut out as well, not only normalise.
         cutout: Side of the square that is cut out; 0 cuts none.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    found = dataset.statistics() if callable(getattr(dataset, "statistics", None)) else None
     transforms: list[Transform] = []
-    if train and getattr(dataset, "crop", 0) > 0:
+    if train and found and dataset.crop > 0:
         transforms.append(RandomCrop(dataset.crop))
-    if train and getattr(dataset, "flip", False):
+    if train and found and dataset.flip:
         transforms.append(RandomFlip())
-    if getattr(dataset, "mean", None) is not None:
-        transforms.append(Normalize(dataset.mean, dataset.std))
+    if found:
+        transforms.append(Normalize(*found))
     # After normalising: the hole then has the colour of the mean.
     if train and cutout:
         transforms.append(Cutout(cutout))
     return Augment(transforms, seed=seed) if transforms else None
+
+
+def described(augment: Any) -> str:
+    """Says what happens to images, for a log line."""
+    if augment is None:
+        return "as they are"
+    if not isinstance(augment, Augment):
+        return f"as {type(augment).__name__} changes them"
+    return ", ".join(str(transform) for transform in augment.transforms) or "as they are"
 
 
 class RandomCrop:
@@ -113,6 +128,9 @@ class RandomCrop:
         if padding < 0:
             raise OptionError(f"RandomCrop: padding must not be negative, got {padding}.")
         self.padding = padding
+
+    def __str__(self) -> str:
+        return f"shifted by up to {self.padding} pixel{'s' if self.padding > 1 else ''}"
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         n, c, h, w = images.shape
@@ -128,6 +146,9 @@ class RandomCrop:
 
 class RandomFlip:
     """Mirrors half of the images left to right."""
+
+    def __str__(self) -> str:
+        return "mirrored at random"
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         flipped = draw.uniform() < 0.5
@@ -149,6 +170,9 @@ class Cutout:
             raise OptionError(f"Cutout: length must be positive, got {length}.")
         self.length = length
 
+    def __str__(self) -> str:
+        return f"with a hole of {self.length} x {self.length} pixels"
+
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         h, w = images.shape[-2:]
         centre_y, centre_x = draw.integers(h)[:, None], draw.integers(w)[:, None]
@@ -169,6 +193,10 @@ class Normalize:
                 f"Normalize needs one mean and one positive std a channel, got {mean} and {std}."
             )
         self.mean, self.std = tuple(mean), tuple(std)
+
+    def __str__(self) -> str:
+        mean, std = (" ".join(f"{v:.4g}" for v in values) for values in (self.mean, self.std))
+        return f"normalised with mean {mean} and std {std}"
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype)

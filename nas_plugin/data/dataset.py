@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nas_plugin.data.statistics import Statistics, channel_statistics
 from nas_plugin.errors import DataError, OptionError
 from nas_plugin.registry import Registry
 
@@ -29,8 +30,9 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         inputs: ``(N, C, H, W)``, uint8 or float, or ``(N, …)`` of any kind.
         targets: ``(N,)``, classes as whole numbers.
-        mean: Of each channel, in [0, 1] where inputs are uint8.
-        std: Of each channel.
+        mean: Mean of each channel, in [0, 1] if inputs are uint8; computed from the inputs if None
+            and they are images.
+        std: Standard deviation of each channel, likewise.
         crop: Pixels by which training images may be shifted, as is usual for this set.
         flip: Whether a mirrored image is of the same class.
         name: What errors call the set.
@@ -39,7 +41,8 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         num_classes: The largest target plus one.
 
     Raises:
-        DataError: If lengths differ, nothing is there, or values are not finite.
+        DataError: If lengths differ, nothing is there, values are not finite, or mean and std are
+            not one number per channel.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         self.targets = targets.long()
         self.mean = None if mean is None else tuple(mean)
         self.std = None if std is None else tuple(std)
+        self._check_statistics(name)
         self.crop, self.flip = crop, flip
         self.name = name
         self.num_classes = int(targets.max()) + 1
@@ -81,13 +85,46 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.inputs[index], self.targets[index]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def kind(self) -> str:
+        """What the samples are stored as: ``bytes``, ``whole numbers`` or ``fractions``."""
+        if self.inputs.dtype == torch.uint8:
+            return "bytes"
+        return "fractions" if self.inputs.is_floating_point() else "whole numbers"
+
+    def statistics(self) -> Statistics | None:
+        """Returns mean and std of each channel, given or computed; None if these are no images."""
+        if self.mean is None and self.inputs.dim() == 4:
+            self.mean, self.std = channel_statistics(self.inputs)
+        return (
+            None if self.mean is None or self.std is None else (tuple(self.mean), tuple(self.std))
+        )
+
+    def _check_statistics(self, name: str) -> None:
+        if self.mean is None and self.std is None:
+            return
+        channels = self.inputs.shape[1] if self.inputs.dim() == 4 else None
+        lengths = [None if values is None else len(values) for values in (self.mean, self.std)]
+        if channels is None or lengths != [channels, channels] or min(self.std or (0.0,)) <= 0:
+            raise DataError(
+                f"Data set '{name}': mean and std are given together, one number per channel of "
+                f"images (N, C, H, W), std positive; got {self.mean} and {self.std} for inputs of "
+                f"shape {tuple(self.inputs.shape)}."
+            )
+
     def subset(self, indices: Tensor) -> ArrayDataset:
-        """Returns some of the samples; the number of classes stays."""
+        """Returns some of the samples; the number of classes and the statistics stay."""
+        mean, std = self.statistics() or (None, None)
         part = ArrayDataset(
             self.inputs[indices],
             self.targets[indices],
-            mean=self.mean,
-            std=self.std,
+            mean=mean,
+            std=std,
             crop=self.crop,
             flip=self.flip,
             name=self.name,

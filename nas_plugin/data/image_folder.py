@@ -12,10 +12,26 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nas_plugin.data.dataset import data_sets
+from nas_plugin.data.statistics import Statistics, channel_statistics
 from nas_plugin.errors import DataError, OptionError
+from nas_plugin.files import read_json
+from nas_plugin.files.shape import FLAG, NUMBER, Is, Optional, check_json
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".gif", ".tif", ".tiff"})
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: What says how a folder's images are normalised and augmented.
+SETTINGS = "dataset.json"
+#: Images that mean and deviation are computed from.
+SAMPLE = 512
+_CHANNELS = Is(
+    "a list of 3 numbers",
+    lambda v: isinstance(v, list) and len(v) == 3 and all(map(NUMBER.test, v)),
+)
+_SHAPE = {
+    Optional("mean"): _CHANNELS,
+    Optional("std"): _CHANNELS,
+    Optional("crop"): Is("a whole number, not negative", lambda v: type(v) is int and v >= 0),
+    Optional("flip"): FLAG,
+}
 
 
 class ImageFolder(Dataset[tuple[Tensor, int]]):
@@ -24,21 +40,38 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     Args:
         folder: Holds one folder a class; classes are numbered in the order of their names.
         size: Side of the square in pixels.
-        classes: All classes, where `folder` need not hold each (a test set numbers its classes as
-            the training set does); those of `folder` if None.
+        classes: All classes, if `folder` need not hold each (a test set numbers its classes as the
+            training set does); those of `folder` if None.
+        train: What the statistics are computed from; this set if None.
+        mean: Mean of each channel, in [0, 1]; computed if None.
+        std: Standard deviation of each channel; computed if None.
+        crop: Pixels by which training images may be shifted.
+        flip: Whether a mirrored image is of the same class.
 
     Raises:
         DataError: If there is no class, a class has no image, or is none of `classes`.
     """
 
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
-    flip = True
-    crop = 0
+    kind = "bytes"
 
-    def __init__(self, folder: Path, size: int = 224, classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int = 224,
+        classes: Sequence[str] | None = None,
+        *,
+        train: ImageFolder | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        crop: int = 0,
+        flip: bool = True,
+    ) -> None:
         if size < 1:
             raise OptionError(f"size must be a positive number of pixels, got {size}.")
         self.size = size
+        self.crop, self.flip = crop, flip
+        self._train = train
+        self.mean, self.std = mean, std
         self.name = str(folder)
         found = class_names(folder)
         if not found:
@@ -61,6 +94,26 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
                 )
             self.files += [(path, label) for path in images]
         self.num_classes = len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one sample."""
+        return 3, self.size, self.size
+
+    def statistics(self) -> Statistics:
+        """Returns mean and std of each channel: given, or those of 512 training images.
+
+        The images are spread evenly over the training set, classes in their order.
+        """
+        if self.mean is not None and self.std is not None:
+            return tuple(self.mean), tuple(self.std)
+        if self._train is not None:
+            self.mean, self.std = self._train.statistics()
+        else:
+            count = min(SAMPLE, len(self))
+            places = [i * len(self) // count for i in range(count)]
+            self.mean, self.std = channel_statistics(self[place][0][None] for place in places)
+        return self.mean, self.std
 
     def __len__(self) -> int:
         return len(self.files)
@@ -88,6 +141,10 @@ def image_folder(
 ) -> Any:
     """Reads ``<root>/train/<class>/…`` and ``<root>/test/<class>/…`` (``val`` is known too).
 
+    ``<root>/dataset.json`` may hold ``mean``, ``std``, ``crop`` and ``flip``. Mean and deviation
+    are computed from training images if it does not, and images are mirrored unless it says
+    ``"flip": false``.
+
     Args:
         root: The folder of the splits.
         split: ``train`` or ``test``.
@@ -100,9 +157,28 @@ def image_folder(
     folder = root if path is None else path
     if folder is None:
         raise DataError("The data set 'image_folder' needs its folder: --data-dir images/.")
-    names = ("train",) if split == "train" else ("test", "val", "valid")
-    trained = class_names(folder / "train") if (folder / "train").is_dir() else None
+    settings = _settings(folder / SETTINGS)
+    trained = folder / "train"
+    if split == "train":
+        if trained.is_dir():
+            return ImageFolder(trained, size, **settings)
+        raise DataError(f"{folder} holds no folder train; make it, one folder per class.")
+    names = ("test", "val", "valid")
     for name in names:
         if (folder / name).is_dir():
-            return ImageFolder(folder / name, size, trained or None)
-    raise DataError(f"{folder} holds no folder {' or '.join(names)}; make it, one folder a class.")
+            train = ImageFolder(trained, size, **settings) if trained.is_dir() else None
+            classes = None if train is None else train.classes
+            return ImageFolder(folder / name, size, classes, train=train, **settings)
+    raise DataError(
+        f"{folder} holds no folder {' or '.join(names)}; make it, one folder per class."
+    )
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """Returns what a folder's file says about its images."""
+    if not file.exists():
+        return {}
+    found: dict[str, Any] = check_json(read_json(file), _SHAPE, str(file))
+    if ("mean" in found) != ("std" in found):
+        raise DataError(f"{file}: mean and std belong together; give both or neither.")
+    return found

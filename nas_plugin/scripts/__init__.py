@@ -1,7 +1,7 @@
 """What scripts share, so that each of them holds only what is its method's own."""
 
 from nas_plugin.scripts.flags import add_run_flags, add_size_flags, sizes_of
-from nas_plugin.scripts.images import Images, load_images, trainer_options
+from nas_plugin.scripts.images import Images, image_settings, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, retrain
 from nas_plugin.scripts.run import Schedule, run_options, run_search
 from nas_plugin.scripts.supernet import held_out, read_supernet, save_supernet, supernet_evaluator
@@ -15,6 +15,7 @@ __all__ = [
     "add_size_flags",
     "add_text_flags",
     "held_out",
+    "image_settings",
     "load_images",
     "load_sentences",
     "read_supernet",

@@ -57,9 +57,16 @@ def add_size_flags(
         builder: As a search space has one.
         **defaults: Other defaults than the builder's.
     """
-    sizes = parser.add_argument_group("sizes")
-    sizes.add_argument("--image-size", type=int, metavar="PIXELS",
+    image = parser.add_argument_group("images", "by default what the data set says of itself")
+    image.add_argument("--image-size", type=int, metavar="PIXELS",
                        help="side of the images of a folder (default 224)")  # fmt: skip
+    image.add_argument("--mean", type=float, nargs="+", help="mean of each channel, in [0, 1]")
+    image.add_argument("--std", type=float, nargs="+", help="standard deviation of each channel")
+    image.add_argument("--crop", type=int, metavar="PIXELS",
+                       help="by which training images may be shifted")  # fmt: skip
+    image.add_argument("--flip", action=argparse.BooleanOptionalAction, default=None,
+                       help="mirror half of the training images")  # fmt: skip
+    sizes = parser.add_argument_group("sizes")
     for name, default in _sizes(builder).items():
         default = defaults.get(name, default)
         flag = f"--{name.replace('_', '-')}"

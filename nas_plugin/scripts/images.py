@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD
 
-from nas_plugin.data import load_data, standard_augment
+from nas_plugin.data import load_data, restate, standard_augment
 from nas_plugin.scripts.run import run_options
 
 
@@ -42,7 +42,13 @@ def load_images(args: argparse.Namespace) -> Images:
     if args.image_size is not None:
         options["size"] = args.image_size
     train = load_data(args.data, split="train", **options)
+    restate(train, **image_settings(args))
     return Images(train, load_data(args.data, split="test", **options))
+
+
+def image_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns what the flags say about normalising and augmenting; None is the data set's own."""
+    return {name: getattr(args, name, None) for name in ("mean", "std", "crop", "flip")}
 
 
 def trainer_options(
@@ -76,5 +82,5 @@ def trainer_options(
     return {
         **run_options(args, model, optimizer, phase, train=data.train, valid=data.test, **options),
         "augment": standard_augment(data.train, train=True, cutout=cutout, seed=args.seed),
-        "eval_augment": standard_augment(data.test, train=False),
+        "eval_augment": standard_augment(data.train, train=False),
     }

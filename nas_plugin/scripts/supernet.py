@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from nas_plugin.data import load_data, split_indices, standard_augment
+from nas_plugin.data import load_data, restate, split_indices, standard_augment
 from nas_plugin.errors import CheckpointError
 from nas_plugin.evaluation import SupernetEvaluator
 from nas_plugin.files import load_checkpoint, save_checkpoint
@@ -30,7 +30,7 @@ def save_supernet(
         space: Its name in the registry.
         sizes: What its builder was given.
         data: ``name``, ``limit``, ``seed`` and ``valid_fraction``, which say what samples it has
-            seen, and ``image``, the shape of one.
+            seen, ``image``, the shape of one, and ``images``, what `image_settings` returned.
     """
     state = {"format": _FORMAT, "space": space, "sizes": dict(sizes), "data": dict(data)}
     save_checkpoint(path, {**state, "model": dict(model.state_dict())})
@@ -81,6 +81,7 @@ def supernet_evaluator(
     """
     about = state["data"]
     train = load_data(about["name"], root=data_dir, limit=about["limit"], seed=about["seed"])
+    restate(train, **about.get("images", {}))
     parts = held_out(Images(train, None), about["valid_fraction"], about["seed"])
     model = spaces.get(state["space"])(**state["sizes"])
     model.load_state_dict(state["model"])
@@ -102,7 +103,4 @@ def _subset(dataset: Any, indices: Tensor) -> Any:
         return dataset.subset(indices)
     part: Any = Subset(dataset, indices.tolist())
     part.num_classes = dataset.num_classes
-    for name in ("mean", "std", "crop", "flip"):
-        if hasattr(dataset, name):
-            setattr(part, name, getattr(dataset, name))
     return part

@@ -39,6 +39,11 @@ class Run(Protocol):
         ...
 
     @property
+    def inputs_as(self) -> str:
+        """What happens to inputs before the model sees them, in words."""
+        ...
+
+    @property
     def elapsed(self) -> float:
         """Seconds of training, earlier parts of a resumed run included."""
         ...

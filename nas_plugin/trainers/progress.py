@@ -14,6 +14,8 @@ _POSITION = ("step", "epoch", "phase", "time")
 class ProgressCallback(Callback):
     """Shows steps as a bar on a terminal, and prints one line per epoch everywhere.
 
+    The first line says how inputs are normalised and augmented.
+
     The records of single steps, which `log_frequency` asks for, stand beside the bar; without a
     terminal each is a line.
 
@@ -32,6 +34,7 @@ class ProgressCallback(Callback):
             total = trainer.num_epochs * trainer.steps_per_epoch
             desc = self.desc or type(trainer).__name__
             self._bar = Progress(total, desc, initial=trainer.step)
+            self._bar.note(trainer.inputs_as)
 
     def on_batch_end(self) -> None:
         if self._bar is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nas_plugin.choice.keys import unwrap
-from nas_plugin.data import Loader, make_loader
+from nas_plugin.data import Loader, check_alike, described, make_loader, standard_augment
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
 from nas_plugin.files.rotation import holds_checkpoint
@@ -61,8 +61,9 @@ class Trainer:
             model allows it (see `nas_plugin.runtime.Layout`); values are the same.
         grad_clip: Largest norm of the weight gradient; None does not clip.
         accumulate: Parts that a batch is computed in, to save memory.
-        augment: Applied to training batches.
-        eval_augment: Applied to held-out batches (normalisation).
+        augment: Applied to training batches; ``auto`` is what the training set says of itself
+            (`standard_augment`), None leaves them as they are.
+        eval_augment: Applied to held-out batches; ``auto`` normalises them as the training set.
         limit_batches: Fewer steps an epoch, and batches a validation, for a quick look.
         log_frequency: Steps between two records of single steps; None records epochs only.
         callbacks: What happens beside training, in this order.
@@ -102,8 +103,8 @@ class Trainer:
         channels_last: bool = True,
         grad_clip: float | None = None,
         accumulate: int = 1,
-        augment: Any = None,
-        eval_augment: Any = None,
+        augment: Any = "auto",
+        eval_augment: Any = "auto",
         limit_batches: int | None = None,
         log_frequency: int | None = None,
         callbacks: Sequence[Callback] = (),
@@ -163,6 +164,13 @@ class Trainer:
             "workers": workers,
             "limit_batches": limit_batches,
         }
+        check_alike(dataset_train, dataset_valid)
+        pair = isinstance(dataset_train, (tuple, list)) and len(dataset_train) > 0
+        first = dataset_train[0] if pair else dataset_train
+        if augment == "auto":
+            augment = standard_augment(first, train=True, seed=seed)
+        if eval_augment == "auto":
+            eval_augment = standard_augment(first, train=False)
         self._augment, self._eval_augment = augment, eval_augment
         self.seed = seed
         self.dataset_train = dataset_train
@@ -291,6 +299,14 @@ class Trainer:
         self.gradients.step(self.optimizer, params, grads, self.grad_clip)
         if self.ranks.world_size > 1:
             self.ranks.copy_from_first(list(self.model.buffers()))
+
+    @property
+    def inputs_as(self) -> str:
+        """What happens to inputs before the model sees them, in words."""
+        return (
+            f"training inputs {described(self._augment)}; "
+            f"held-out inputs {described(self._eval_augment)}"
+        )
 
     def export(self, path: str | Path | None = None) -> Any:
         """Writes and returns what was found, where the trainer searches."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas_plugin.data import ArrayDataset, load_data
+from nas_plugin.data import ArrayDataset, load_data, restate
 from nas_plugin.data.idx import read_idx
 from nas_plugin.errors import DataError, FileError, NasError, OptionError, UnknownNameError
 
@@ -244,9 +244,131 @@ def test_both_splits_number_classes_alike(tmp_path: Path) -> None:
         load_data(str(tmp_path), split="test")
 
     x = np.zeros((2, 3))
-    np.savez(tmp_path / "d.npz", x_train=x, y_train=[0, 1], x_test=x, y_test=[0, 4])
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=[0, 4], x_test=x, y_test=[0, 0])
     file = str(tmp_path / "d.npz")
     assert [load_data(file, split=s).num_classes for s in ("train", "test")] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            {"x_test": np.zeros((2, 1, 4, 4), np.float32)},
+            r"x_train holds bytes \(uint8\) and x_test",
+        ),
+        (
+            {"x_test": np.zeros((2, 1, 4, 4), np.int64)},
+            "whole numbers .*would be scaled differently",
+        ),
+        (
+            {"x_test": np.zeros((2, 1, 5, 4), np.uint8)},
+            r"\(1, 5, 4\), those to train on \(1, 4, 4\)",
+        ),
+        ({"y_test": np.array([0, 7])}, r"y_test holds the classes \[7\], which y_train lacks"),
+    ],
+)
+def test_a_test_part_that_does_not_fit_the_training_part_is_one_clear_error(
+    tmp_path: Path, test: dict[str, Any], message: str
+) -> None:
+    x, y = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
+    np.savez(tmp_path / "d.npz", **{"x_train": x, "y_train": y, "x_test": x, "y_test": y, **test})
+
+    assert len(load_data(str(tmp_path / "d.npz"))) == 2
+    with pytest.raises(DataError, match=message):
+        load_data(str(tmp_path / "d.npz"), split="test")
+
+
+def test_arrays_are_normalised_by_what_the_file_says_or_by_the_training_images(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (9, 2, 4, 4)).astype(np.uint8)
+    y = np.arange(9) % 2
+    parts = {"x_train": x, "y_train": y, "x_test": 255 - x, "y_test": y}
+    np.savez(tmp_path / "computed.npz", **parts)
+    np.savez(tmp_path / "said.npz", **parts, mean=[0.1, 0.2], std=[0.5, 0.6], crop=2, flip=True)
+
+    computed = [load_data(str(tmp_path / "computed.npz"), split=s) for s in ("train", "test")]
+    said = load_data(str(tmp_path / "said.npz"), split="test")
+
+    mean, std = computed[0].statistics()
+    assert np.allclose(mean, (x / 255).mean((0, 2, 3)))
+    assert np.allclose(std, (x / 255).std((0, 2, 3)))
+    assert computed[1].statistics() == (mean, std)
+    assert (computed[0].crop, computed[0].flip) == (0, False)
+    assert said.statistics() == ((0.1, 0.2), (0.5, 0.6)) and (said.crop, said.flip) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mean": [0.1], "std": [0.5]}, "one number per channel"),
+        ({"mean": [0.1, 0.2]}, "given together"),
+        ({"mean": [0.1, 0.2], "std": [0.5, 0.0]}, "std positive"),
+        ({"mean": np.zeros((2, 2)), "std": [1.0, 1.0]}, r"mean must be \(C,\)"),
+        ({"crop": 1.5}, "crop must be one whole number"),
+        ({"crop": -1}, "crop must not be negative"),
+        ({"flip": 1}, "flip must be one truth value"),
+    ],
+)
+def test_settings_of_a_file_that_cannot_be_are_named(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    x = np.zeros((2, 2, 4, 4), np.uint8)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=[0, 1], **settings)
+    with pytest.raises(DataError, match=message):
+        load_data(str(tmp_path / "d.npz"))
+
+
+def test_what_a_data_set_says_of_its_images_can_be_overridden() -> None:
+    data = ArrayDataset(torch.rand(4, 2, 3, 3), torch.zeros(4, dtype=torch.long), crop=1)
+
+    restate(data, mean=[0.1, 0.2], std=[0.3, 0.4], flip=True)
+
+    assert data.statistics() == ((0.1, 0.2), (0.3, 0.4)) and (data.crop, data.flip) == (1, True)
+    for wrong in ({"mean": [0.1, 0.2]}, {"mean": [0.1], "std": [0.2]}, {"crop": -1}):
+        with pytest.raises(OptionError, match="given together|must not be negative"):
+            restate(data, **wrong)
+    with pytest.raises(OptionError, match="flip belong to images"):
+        restate([1, 2], flip=True)
+
+
+def test_a_channel_that_never_changes_is_only_shifted() -> None:
+    images = torch.full((4, 1, 3, 3), 0.1)
+    data = ArrayDataset(images, torch.zeros(4, dtype=torch.long))
+
+    mean, std = data.statistics()
+    assert mean == pytest.approx((0.1,)) and std == (1.0,)
+    assert ArrayDataset(torch.randn(4, 3), data.targets).statistics() is None
+
+
+def test_image_folders_are_normalised_by_their_training_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    colours = {"train": (51, 102, 204), "test": (0, 0, 0)}
+    for split, (r, g, b) in colours.items():
+        for name, factor in (("dark", 0), ("light", 1)):
+            (tmp_path / split / name).mkdir(parents=True)
+            colour = (r * factor, g * factor, b * factor)
+            Image.new("RGB", (4, 4), colour).save(tmp_path / split / name / "a.png")
+    test = load_data(str(tmp_path), split="test", size=4)
+
+    assert test.statistics() == (pytest.approx((0.1, 0.2, 0.4)), pytest.approx((0.1, 0.2, 0.4)))
+    assert test.flip and test.crop == 0
+
+    settings = tmp_path / "dataset.json"
+    settings.write_text('{"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "flip": false}')
+    said = load_data(str(tmp_path), size=4)
+    assert said.statistics() == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)) and not said.flip
+    for text, message in {
+        '{"flip": 1}': r"dataset\.json: key 'flip': found 1, expected true or false",
+        '{"mean": [0.5], "std": [1, 1, 1]}': "key 'mean': .* a list of 3 numbers",
+        '{"mean": [0.5, 0.5, 0.5]}': "give both or neither",
+        '{"mirror": true}': "unknown key 'mirror'; known are 'mean', 'std', 'crop', 'flip'",
+    }.items():
+        settings.write_text(text)
+        with pytest.raises(NasError, match=message):
+            load_data(str(tmp_path), size=4)
 
 
 def test_unknown_names_and_splits_are_named() -> None:

@@ -187,7 +187,8 @@ def test_normalize_and_the_standard_of_a_set() -> None:
     ).view(3, 1, 1)
 
     assert torch.allclose(held_out(IMAGES, torch.arange(N), 0), expected)
-    assert standard_augment(DATA, train=True) is None
+    vectors = ArrayDataset(torch.randn(N, 3), DATA.targets)
+    assert standard_augment(vectors, train=True) is None
     with pytest.raises(OptionError, match="one positive std a channel"):
         Normalize((0.5,), (0.0,))
 

@@ -32,7 +32,8 @@ def test_every_epoch_is_a_line_without_a_terminal(capfd):
 
     out, err = capfd.readouterr()
     assert out == ""
-    lines = err.splitlines()
+    inputs, *lines = err.splitlines()
+    assert inputs == "RetrainTrainer: training inputs as they are; held-out inputs as they are"
     assert len(lines) == 3
     for number, line in enumerate(lines, 1):
         assert line.startswith(f"RetrainTrainer: epoch {number}/3  loss 0.")
@@ -45,7 +46,7 @@ def test_log_frequency_gives_lines_without_a_terminal(capfd):
     lines = capfd.readouterr().err.splitlines()
     steps = [line.split("step ")[1].split()[0] for line in lines if "step " in line]
     assert steps == ["2", "4", "6", "8", "10", "12"]
-    assert len(lines) == 6 + 3
+    assert len(lines) == 1 + 6 + 3
 
 
 def test_a_terminal_shows_a_bar_with_the_figures_of_the_last_record(monkeypatch):
@@ -66,7 +67,7 @@ def test_progress_is_silent_on_request_and_never_shown_twice(capfd):
 
     trainer(callbacks=[ProgressCallback("mine")]).train()
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("mine: ") for line in lines)
+    assert len(lines) == 4 and all(line.startswith("mine: ") for line in lines)
 
 
 def test_the_checkpoint_of_a_silent_run_resumes_with_progress(tmp_path, capfd):
