@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -12,7 +12,14 @@ from nas_plugin.choice.isolate import forget_writes
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks
 from nas_plugin.errors import ChoiceError
 
-Dispatch = Callable[[Tensor, Sequence[nn.Module]], list[Any]]
+
+class Dispatch(Protocol):
+    """Computes a `fan_out`."""
+
+    def __call__(self, x: Tensor, blocks: Sequence[nn.Module], /) -> list[Any]: ...
+
+    def forget(self) -> None:
+        """Drops what was remembered about blocks: they may have been edited, or are gone."""
 
 
 class Binding:
@@ -47,6 +54,7 @@ class Binding:
                 )
         for entry in blocks:
             entry.block.bind(self, entry.key)
+        self.forget()
         forget_writes(model)
         return blocks
 
@@ -54,10 +62,17 @@ class Binding:
         """Frees the blocks of `model` that are bound here."""
         unbind(model, self)
 
+    def forget(self) -> None:
+        """Drops what the dispatcher remembers about blocks."""
+        if self.dispatch is not None:
+            self.dispatch.forget()
+
 
 def unbind(model: nn.Module, binding: Binding | None = None) -> None:
     """Frees the choice blocks of `model`: those bound to `binding`, or all."""
     for entry in keyed_blocks(model):
-        if binding is None or entry.block.binding is binding:
+        bound = entry.block.binding
+        if bound is not None and (binding is None or bound is binding):
             entry.block.bind(None, None)
+            bound.forget()
     forget_writes(model)

@@ -90,8 +90,9 @@ class Cell(Mutable):
                 f"Cell '{self.given_key}' takes {self.n_inputs} inputs, got {len(inputs)}."
             )
         states = list(inputs)
+        edge = next(iter(self.edges.values()))
         for i, module in enumerate(self.preprocess):
-            states[i] = fan_out(states[i], [module])[0]
+            states[i] = fan_out(states[i], [module], beside=edge)[0]
         last = self.n_inputs + self.n_nodes
         arriving: dict[int, list[Any]] = {node: [] for node in range(self.n_inputs, last)}
         for source in range(last - 1):

@@ -1,12 +1,22 @@
 """Faster ways to run choice blocks, each equal to the blocks' own forward."""
 
-from nas_plugin.execution.dispatch import (
-    Dispatcher,
-    Executor,
-    attach,
-    executors,
-    explain,
-    verify,
-)
+from nas_plugin.execution.attach import attach, executions
+from nas_plugin.execution.dispatch import Dispatcher
+from nas_plugin.execution.executor import Executor, Offer, Plan, Planned, executors
+from nas_plugin.execution.explain import Service, explain, services
+from nas_plugin.execution.verify import verify
 
-__all__ = ["Dispatcher", "Executor", "attach", "executors", "explain", "verify"]
+__all__ = [
+    "Dispatcher",
+    "Executor",
+    "Offer",
+    "Plan",
+    "Planned",
+    "Service",
+    "attach",
+    "executions",
+    "executors",
+    "explain",
+    "services",
+    "verify",
+]
