@@ -10,7 +10,7 @@ from torch import nn
 from nas_plugin.choice.keys import keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.execution.dispatch import Dispatcher
-from nas_plugin.execution.fan import Fan, Schedule
+from nas_plugin.execution.fan import Fan, Schedule, block_refusal
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def services(model: nn.Module) -> list[Service]:
                     found[path] = _service(path, fan, fan.last, row)
     for place in places.values():
         if place.path not in found:
-            why = (
-                "runs in no fan-out, or not densely"
+            why = block_refusal(place.block, dense=True) or (
+                "it ran in no fan-out, or not densely"
                 if dispatchers
                 else "execution is eager, or nothing decides the block"
             )

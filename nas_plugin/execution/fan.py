@@ -150,14 +150,14 @@ def block_refusal(block: nn.Module, *, dense: bool) -> str | None:
     if not isinstance(block, ChoiceBlock):
         return None
     if type(block) is not LayerChoice:
-        return f"a {type(block).__name__} is not a LayerChoice"
+        return f"{type(block).__name__} is no LayerChoice"
     if not dense:
         return "not all candidates run and are mixed"
     if block.reduction != "sum" or block.return_mask:
         return "its output is more than the sum"
     extras = [name for name in block.extras() if name != "offset"]
     if extras:
-        return f"it has extras: {', '.join(extras)}"
+        return f"it does what its own forward alone does: {', '.join(extras)}"
     return hung_on(block)
 
 
