@@ -30,7 +30,7 @@ def main() -> None:
     for name in args.strategies:
         proposals, start = 0, time.process_time()
         for seed in range(args.seeds):
-            strategy = strategies.get(name)(table.space, seed=seed)
+            strategy = strategies.get(name)(table.space, seed=seed, sampling=table.sample)
             proposals += len(search(table.space, strategy, evaluator, budget).history)
         spent = time.process_time() - start
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from random import Random
 from typing import Any
 
 from nas_plugin.benchmarks.table import Column, Values
@@ -135,6 +136,10 @@ class Benchmark(ABC):
             raise BenchmarkError(f"{self.name} has no row with a value of '{metric}' ({split}).")
         return best[0]
 
+    def sample(self, rng: Random) -> Architecture:
+        """Draws the architecture of a row, all rows equally likely."""
+        return self.architecture(rng.randrange(len(self)))
+
     def is_legal(self, architecture: Any) -> bool:
         """Says whether the table has a row for the architecture."""
         try:
@@ -173,6 +178,7 @@ class ValidationView:
     ) -> None:
         self.name, self.space = benchmark.name, benchmark.space
         self.index, self.is_legal = benchmark.index, benchmark.is_legal
+        self.sample = benchmark.sample
         self._signal = benchmark.column(dataset=dataset, epochs=epochs, split="valid", seed=seed)
         self._read_cost = partial(benchmark.cost_column, dataset=dataset, epochs=epochs)
 

@@ -184,6 +184,18 @@ def refuses_what_it_did_not_ask(name: str) -> None:
     _raises(StrategyError, lambda: make(name, tiny()).load_state_dict(strategy.state_dict()))
 
 
+def breaks_ties_by_proposal(name: str) -> None:
+    """Of equal results the first proposed is best, whichever was told first."""
+    for order in (1, -1):
+        strategy = make(name)
+        opened = [strategy.ask() for _ in range(4)]
+        for proposal in opened[::order]:
+            outcome = Outcome({**toy_outcome(proposal).metrics, "default": 1.0, "params": 1.0})
+            strategy.tell(proposal.id, outcome)
+        assert strategy.best is not None and strategy.best.proposal.id == 0
+        assert strategy.front()[0].proposal.id == 0
+
+
 STRATEGY_CHECKS: tuple[Callable[[str], None], ...] = (
     proposes_the_same_from_the_same_seed,
     goes_on_from_a_saved_state,
@@ -194,6 +206,7 @@ STRATEGY_CHECKS: tuple[Callable[[str], None], ...] = (
     tolerates_failures,
     begins_with_its_warm_starts,
     refuses_what_it_did_not_ask,
+    breaks_ties_by_proposal,
 )
 
 

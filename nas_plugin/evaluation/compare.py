@@ -106,12 +106,12 @@ class Entrant:
         return self.warm_start is not None or self.score is not None
 
     def make(self, table: Benchmark, dataset: str | None, seed: int) -> Strategy:
-        """Makes the strategy for one seed; it proposes only what the table has a row for.
+        """Makes the strategy for one seed; it draws rows, and proposes only what has a row.
 
         Raises:
             OptionError: If the strategy does not take the options.
         """
-        options = dict(self.options)
+        options = {"sampling": table.sample, **self.options}
         constraint = None if len(table) == table.space.size else table.is_legal
         if constraint is not None:
             options["constraint"] = constraint
@@ -126,6 +126,7 @@ class Entrant:
                 seed=seed,
                 pool=WARM_POOL,
                 constraint=constraint,
+                sampling=options["sampling"],
             )
         return make_strategy(self.name, table.space, seed=seed, **options)
 

@@ -90,7 +90,7 @@ def succeeded(table: Sequence[Row]) -> list[Row]:
 
 
 def best(table: Sequence[Row], metric: str, *, minimize: bool = False) -> list[Row]:
-    """Returns the rows that count, best first; the earlier of equals comes first.
+    """Returns the rows that count, best first; of equals the one that was proposed first.
 
     Raises:
         OptionError: If no trial reported the metric.
@@ -102,7 +102,7 @@ def best(table: Sequence[Row], metric: str, *, minimize: bool = False) -> list[R
             f"No trial reported the metric '{metric}'. Reported: {', '.join(metric_names(table))}."
         )
     sign = 1.0 if minimize else -1.0
-    return sorted(having, key=lambda row: sign * row.metrics[metric])
+    return sorted(having, key=lambda row: (sign * row.metrics[metric], row.parameter))
 
 
 def pareto(table: Sequence[Row], maximize: Sequence[str], minimize: Sequence[str]) -> list[Row]:

@@ -75,7 +75,7 @@ class Choice:
         if not self.active_if:
             return True
         return any(
-            all(_holds(chosen.get(key), values) for key, values in alternative)
+            all(holds(chosen.get(key), values) for key, values in alternative)
             for alternative in self.active_if
         )
 
@@ -207,7 +207,8 @@ class Choice:
             ) from error
 
 
-def _holds(value: Value | None, wanted: tuple[Scalar, ...]) -> bool:
+def holds(value: Value | None, wanted: tuple[Scalar, ...]) -> bool:
+    """Says whether a value is, or contains, one of those wanted; None is an inactive choice."""
     if value is None:
         return False
     if isinstance(value, tuple):

@@ -11,6 +11,7 @@ from typing import Any
 from nas_plugin.errors import ArchitectureError, SpaceError
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.choice import Choice, Value
+from nas_plugin.space.counting import Counting, Decided
 
 _FORMAT = "nas_plugin.space/1"
 _COUNTER_KEY = re.compile(r"(LayerChoice|InputChoice)(\d+)")
@@ -41,6 +42,8 @@ class SearchSpace(Mapping[str, Choice]):
             )
         #: The choices, parents before the choices that depend on them.
         self.order = _parents_first(self._choices)
+        self._conditional = any(choice.active_if for choice in self.order)
+        self._counting = Counting(self.order)
 
     def __getitem__(self, key: str) -> Choice:
         if key not in self._choices:
@@ -64,13 +67,17 @@ class SearchSpace(Mapping[str, Choice]):
     def __hash__(self) -> int:
         return hash(frozenset(self._choices))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was counted is counted again where it is needed.
+        return {**self.__dict__, "_counting": Counting(self.order)}
+
     def __repr__(self) -> str:
         return f"SearchSpace({len(self)} choices, {self.size} architectures)"
 
     @property
     def size(self) -> int:
         """The number of different architectures."""
-        return _count(list(self.order), {})
+        return self._counting.count()
 
     def follows_edges(self, choice: Choice) -> bool:
         """Says whether an input choice chooses among layer choices, and so among edges."""
@@ -110,17 +117,47 @@ class SearchSpace(Mapping[str, Choice]):
         return Architecture(chosen)
 
     def complete(self, partial: Mapping[str, Value], rng: Random) -> Architecture:
-        """Keeps what still matters of `partial` (canonical values) and samples the rest."""
+        """Keeps what still matters of `partial` (canonical values) and draws the rest.
+
+        Every architecture that agrees with `partial`, wherever its keys matter, is equally likely.
+        """
         chosen: dict[str, Value] = {}
         for choice in self.order:
             if choice.is_active(chosen):
                 known = partial.get(choice.key)
+                if known is None and self._conditional:
+                    return self._completed(partial, rng)
                 chosen[choice.key] = choice.sample(rng) if known is None else known
         return Architecture(chosen)
 
+    def _completed(self, partial: Mapping[str, Value], rng: Random) -> Architecture:
+        decided: Decided = {}
+        chosen: dict[str, Value] = {}
+        for choice in self.order:
+            if all(parent in decided for parent in choice.parents):
+                if not choice.is_active(chosen):
+                    decided[choice.key] = None
+                elif choice.key in partial:
+                    decided[choice.key] = chosen[choice.key] = partial[choice.key]
+        counting = Counting(self.order, partial) if partial else self._counting
+        chosen.update(counting.draw(decided, rng))
+        return Architecture({c.key: chosen[c.key] for c in self.order if c.key in chosen})
+
     def sample(self, rng: Random) -> Architecture:
-        """Draws an architecture, each active choice uniformly."""
+        """Draws an architecture; all are equally likely."""
         return self.complete({}, rng)
+
+    def sample_per_choice(self, rng: Random) -> Architecture:
+        """Draws each active choice uniformly, parents first.
+
+        Where choices depend on others this favours architectures of few choices: of two depths,
+        the one that leaves fewer choices comes up half the time.
+        """
+        chosen: dict[str, Value] = {}
+        for choice in self.order:
+            if choice.is_active(chosen):
+                chosen[choice.key] = choice.sample(rng)
+        return Architecture(chosen)
 
     def first(self) -> Architecture:
         """Returns the architecture of all first candidates."""
@@ -210,39 +247,6 @@ def _parents_first(choices: Mapping[str, Choice]) -> tuple[Choice, ...]:
         placed.update((c.key, c) for c in ready)
         waiting = [c for c in waiting if c.key not in placed]
     return tuple(placed.values())
-
-
-def _count(choices: list[Choice], decided: dict[str, Value | None]) -> int:
-    """Counts the completions of `decided` (None: inactive), splitting what is independent."""
-    live: list[Choice] = []
-    decided = dict(decided)
-    chosen = {key: value for key, value in decided.items() if value is not None}
-    for choice in choices:
-        if all(parent in decided for parent in choice.parents) and not choice.is_active(chosen):
-            decided[choice.key] = None
-        else:
-            live.append(choice)
-    total = 1
-    for component in _components(live):
-        root = component[0]
-        if len(component) == 1:
-            total *= root.count()
-        else:
-            total *= sum(
-                _count(component[1:], {**decided, root.key: value}) for value in root.values()
-            )
-    return total
-
-
-def _components(choices: list[Choice]) -> list[list[Choice]]:
-    """Groups choices that depend on one another, keeping their order."""
-    groups: list[list[Choice]] = []
-    for choice in choices:
-        related = [g for g in groups if any(member.key in choice.parents for member in g)]
-        groups = [g for g in groups if not any(g is other for other in related)]
-        groups.append([member for g in related for member in g] + [choice])
-    rank = {choice.key: i for i, choice in enumerate(choices)}
-    return [sorted(members, key=lambda c: rank[c.key]) for members in groups]
 
 
 def _check_unused(choice: Choice, spelling: Any) -> None:

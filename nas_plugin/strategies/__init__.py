@@ -16,6 +16,7 @@ from nas_plugin.strategies.proposal import (
     Proposal,
     Trial,
     Waiting,
+    by_rank,
     by_value,
 )
 from nas_plugin.strategies.random import RandomSearch
@@ -51,6 +52,7 @@ __all__ = [
     "Waiting",
     "ZeroCost",
     "best_by_score",
+    "by_rank",
     "by_value",
     "crowding",
     "dominates",

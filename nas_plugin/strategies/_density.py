@@ -9,7 +9,7 @@ from random import Random
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._categorical import Categories
-from nas_plugin.strategies.proposal import Trial, by_value
+from nas_plugin.strategies.proposal import Trial, by_rank
 
 Table = list[list[float]]
 
@@ -46,7 +46,7 @@ class Densities:
             rng: Draws.
             known: Says of an architecture that another is preferred to it, whatever the ratios.
         """
-        ranked = sorted(results, key=by_value, reverse=True)
+        ranked = sorted(results, key=by_rank, reverse=True)
         n_good = max(1, math.ceil(self._good * len(ranked)))
         good, other = self._fit(ranked[:n_good]), self._fit(ranked[n_good:])
 

@@ -15,7 +15,7 @@ from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.neighbours import mutate, neighbours
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._encoding import Encode, Vector, make_encoding
-from nas_plugin.strategies.proposal import by_value
+from nas_plugin.strategies.proposal import by_rank, by_value
 from nas_plugin.strategies.strategy import Strategy
 
 Rate = Callable[[Vector], Vector]
@@ -81,13 +81,13 @@ class PredictorStrategy(Strategy):
 
     def suggest(self) -> Architecture:
         if len(self.results) < self.startup:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         if not self._queue:
             values = np.array([by_value(trial) for trial in self.results])
             known = self._encoded([trial.architecture for trial in self.results])
             rated = self._rated_pool(self.fit(known, normal_scores(values)))
             if not rated:
-                return self.space.sample(self.rng)
+                return self.random_architecture()
             self._queue = heapq.nlargest(self.batch, rated, key=rated.__getitem__)[::-1]
         return self._queue.pop()
 
@@ -124,10 +124,10 @@ class PredictorStrategy(Strategy):
 
     def _draws(self) -> Iterator[Architecture]:
         """Draws uniformly and around the best results, in turn."""
-        best = heapq.nlargest(self.parents, self.results, key=by_value)
+        best = heapq.nlargest(self.parents, self.results, key=by_rank)
         for i in range(self.pool):
             if i % 2:
-                yield self.space.sample(self.rng)
+                yield self.random_architecture()
                 continue
             parent = best[self.rng.randrange(len(best))].architecture
             child = mutate(self.space, parent, self.rng)

@@ -49,10 +49,12 @@ class Bohb(Hyperband, name="bohb"):
         self._densities = Densities(space, good=good, prior=1.0)
 
     def suggest(self) -> Architecture:
+        if self.rng.random() < self.random_share:
+            return self.random_architecture()
         for fidelity in reversed(self.fidelities):
             results = [t for t in self.results if t.proposal.fidelity == fidelity]
-            if len(results) >= self.startup and self.rng.random() >= self.random_share:
+            if len(results) >= self.startup:
                 return self._densities.suggest(
                     results, draws=self.draws, rng=self.rng, known=self.is_barred
                 )
-        return self.space.sample(self.rng)
+        return self.random_architecture()

@@ -25,4 +25,4 @@ class Hyperband(MultiFidelity, name="hyperband"):
         return self.halvings(levels - 1 - s, size)
 
     def suggest(self) -> Architecture:
-        return self.space.sample(self.rng)
+        return self.random_architecture()

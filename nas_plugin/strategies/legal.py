@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from random import Random
 
+from nas_plugin.errors import OptionError
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies.proposal import Exhausted, InfeasibleError
 
 Constraint = Callable[[Architecture], bool]
+Sampler = Callable[[Random], Architecture]
+
+#: Ways of drawing an architecture at random, by name.
+SAMPLINGS: Mapping[str, Callable[[SearchSpace, Random], Architecture]] = {
+    "uniform": SearchSpace.sample,
+    "per_choice": SearchSpace.sample_per_choice,
+}
 
 #: Draws of the strategy's own way, then of the whole space, before the space is enumerated.
 OWN_DRAWS, UNIFORM_DRAWS = 50, 500
@@ -27,10 +36,12 @@ class LegalDraws:
     Args:
         space: The search space.
         constraint: Says whether an architecture is legal; None allows all.
+        sample: Draws an architecture at random.
     """
 
-    def __init__(self, space: SearchSpace, constraint: Constraint | None) -> None:
+    def __init__(self, space: SearchSpace, constraint: Constraint | None, sample: Sampler) -> None:
         self._space = space
+        self.sample = sample
         self._constraint = constraint
         self._all_legal: list[Architecture] | None = None
 
@@ -55,7 +66,7 @@ class LegalDraws:
             if architecture not in known and self.allows(architecture):
                 return architecture
         for _ in range(UNIFORM_DRAWS):
-            architecture = self._space.sample(rng)
+            architecture = self.sample(rng)
             if architecture not in known and self.allows(architecture):
                 return architecture
         legal = self._enumerate()
@@ -85,3 +96,19 @@ class LegalDraws:
                 f"{self._space.size:,} must satisfy it."
             )
         return self._all_legal
+
+
+def sampler_of(space: SearchSpace, sampling: str | Sampler) -> Sampler:
+    """Returns what draws an architecture of `space`, given by name or as it is.
+
+    Raises:
+        OptionError: If there is no such name.
+    """
+    if callable(sampling):
+        return sampling
+    if sampling not in SAMPLINGS:
+        raise OptionError(
+            f"sampling must be one of {', '.join(SAMPLINGS)}, or a function from a generator to "
+            f"an architecture, got {sampling!r}."
+        )
+    return partial(SAMPLINGS[sampling], space)

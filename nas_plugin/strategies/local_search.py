@@ -9,7 +9,7 @@ from nas_plugin.errors import OptionError
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.neighbours import neighbours
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.proposal import Trial, by_value
+from nas_plugin.strategies.proposal import Trial, by_rank
 from nas_plugin.strategies.strategy import Strategy
 
 
@@ -48,17 +48,17 @@ class LocalSearch(Strategy, name="local_search"):
 
     def suggest(self) -> Architecture:
         if len(self.trials) < self.startup:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         if not self._queue:
             self._move()
         if self._queue:
             return self._queue.pop()
-        return self.space.sample(self.rng)
+        return self.random_architecture()
 
     def observe(self, trial: Trial) -> None:
         if not self.first_improvement or len(self.trials) < self.startup:
             return
-        if self._centre is None or by_value(trial) > by_value(self.trials[self._centre]):
+        if self._centre is None or by_rank(trial) > by_rank(self.trials[self._centre]):
             self._go_to(self._best_of_walk())
 
     def _move(self) -> None:
@@ -79,7 +79,7 @@ class LocalSearch(Strategy, name="local_search"):
 
     def _best_of_walk(self) -> int | None:
         walk = [trial for trial in self.results if trial.proposal.id >= self._walk]
-        return max(walk, key=by_value).proposal.id if walk else None
+        return max(walk, key=by_rank).proposal.id if walk else None
 
     def state(self) -> dict[str, Any]:
         queue = [architecture.to_json() for architecture in self._queue]

@@ -65,7 +65,7 @@ class Nsga2(Strategy, name="nsga2"):
 
     def suggest(self) -> Architecture:
         if len(self.trials) < self.population or len(self._members) < 2:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         fitness = self._fitness(self._members)
         child = self._parent(fitness)
         if self.rng.random() < self.crossover_share:
@@ -75,9 +75,10 @@ class Nsga2(Strategy, name="nsga2"):
     def observe(self, trial: Trial) -> None:
         self._children.append(trial.proposal.id)
         if len(self._children) >= self.population:
-            both = self._members + self._children
+            # By proposal: crowding, too, breaks ties by position.
+            both = sorted(self._members + self._children)
             fitness = self._fitness(both)
-            self._members = sorted(both, key=lambda i: fitness[i])[: self.population]
+            self._members = sorted(both, key=lambda i: (fitness[i], i))[: self.population]
             self._children = []
 
     def required_metrics(self) -> Collection[str]:
@@ -87,7 +88,11 @@ class Nsga2(Strategy, name="nsga2"):
         """Returns the results that no other dominates, best in the first objective first."""
         points = [self._point(trial) for trial in self.results]
         best = fronts(points)[0] if points else []
-        return [self.results[i] for i in sorted(best, key=lambda i: points[i], reverse=True)]
+
+        def order(i: int) -> tuple[Point, int]:
+            return points[i], -self.results[i].proposal.id
+
+        return [self.results[i] for i in sorted(best, key=order, reverse=True)]
 
     def state(self) -> dict[str, Any]:
         return {"members": list(self._members), "children": list(self._children)}
@@ -98,7 +103,7 @@ class Nsga2(Strategy, name="nsga2"):
     def _parent(self, fitness: Mapping[int, tuple[int, float]]) -> Architecture:
         """Returns the better of two members."""
         drawn = [self._members[self.rng.randrange(len(self._members))] for _ in range(2)]
-        return self.trials[min(drawn, key=lambda i: fitness[i])].architecture
+        return self.trials[min(drawn, key=lambda i: (fitness[i], i))].architecture
 
     def _fitness(self, ids: Sequence[int]) -> dict[int, tuple[int, float]]:
         """Returns for each proposal the number of its front and minus its crowding distance."""

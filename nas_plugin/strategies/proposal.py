@@ -107,6 +107,14 @@ def by_value(trial: Trial) -> float:
     return -math.inf if trial.value is None else trial.value
 
 
+def by_rank(trial: Trial) -> tuple[float, int]:
+    """Orders trials as `by_value` does; of equals, the one that was proposed first is greater.
+
+    Not the one that was told first, which with several workers is a matter of timing.
+    """
+    return by_value(trial), -trial.proposal.id
+
+
 def _spell(value: float) -> float | str:
     return value if math.isfinite(value) else str(float(value))
 

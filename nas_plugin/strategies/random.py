@@ -7,7 +7,7 @@ from nas_plugin.strategies.strategy import Strategy
 
 
 class RandomSearch(Strategy, name="random"):
-    """Draws every active choice uniformly; nothing twice unless ``repeats=True``."""
+    """Draws architectures, all equally likely; none twice unless ``repeats=True``."""
 
     def suggest(self) -> Architecture:
-        return self.space.sample(self.rng)
+        return self.random_architecture()

@@ -8,7 +8,7 @@ from nas_plugin.errors import OptionError
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.neighbours import mutate
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.proposal import by_value
+from nas_plugin.strategies.proposal import by_rank
 from nas_plugin.strategies.strategy import Strategy
 
 
@@ -40,8 +40,8 @@ class RegularizedEvolution(Strategy, name="regularized_evolution"):
 
     def suggest(self) -> Architecture:
         if len(self.trials) < self.population or not self.results:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         members = self.results[-self.population :]
         drawn = [members[self.rng.randrange(len(members))] for _ in range(self.sample)]
-        parent = max(drawn, key=by_value)
+        parent = max(drawn, key=by_rank)
         return mutate(self.space, parent.architecture, self.rng)

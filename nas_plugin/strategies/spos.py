@@ -10,7 +10,7 @@ from nas_plugin.space.choice import Value
 from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.neighbours import crossover
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.proposal import Trial, Waiting, by_value
+from nas_plugin.strategies.proposal import Trial, Waiting, by_rank
 from nas_plugin.strategies.strategy import Strategy
 
 
@@ -80,17 +80,17 @@ class SposEvolution(Strategy, name="spos"):
     @property
     def best(self) -> Trial | None:
         """The best success; of equals the one that was proposed first."""
-        return max(self.results, key=_order, default=None)
+        return max(self.results, key=by_rank, default=None)
 
     def suggest(self) -> Architecture:
         generation, position = divmod(len(self.trials), self.population)
         if generation == 0:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         # Siblings that were told already are no parents: whether they were is a matter of timing.
         before = [t for t in self.results if t.proposal.id < generation * self.population]
-        parents = sorted(before, key=_order, reverse=True)[: self.top]
+        parents = sorted(before, key=by_rank, reverse=True)[: self.top]
         if not parents or position >= self.mutation + self.crossover:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         mother = parents[self.rng.randrange(len(parents))].architecture
         if position < self.mutation:
             return self._mutated(mother)
@@ -113,7 +113,3 @@ class SposEvolution(Strategy, name="spos"):
             if self.rng.random() >= self.mutation_probability
         }
         return self.space.complete(kept, self.rng)
-
-
-def _order(trial: Trial) -> tuple[float, int]:
-    return by_value(trial), -trial.proposal.id

@@ -12,8 +12,8 @@ from nas_plugin.errors import OptionError, StrategyError
 from nas_plugin.registry import Registry
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.legal import Constraint, LegalDraws
-from nas_plugin.strategies.proposal import Outcome, Proposal, Trial, by_value
+from nas_plugin.strategies.legal import Constraint, LegalDraws, Sampler, sampler_of
+from nas_plugin.strategies.proposal import Outcome, Proposal, Trial, by_rank
 
 #: The classes, by name.
 strategies: Registry[type[Strategy]] = Registry("strategy", package="nas_plugin.strategies")
@@ -36,6 +36,9 @@ class Strategy(ABC):
         constraint: Says whether an architecture may be proposed; None allows all.
         repeats: Whether an architecture may be proposed again.
         warm_start: Architectures that are proposed first.
+        sampling: How random architectures are drawn: ``uniform`` makes all equally likely,
+            ``per_choice`` the values of each choice, which favours architectures of few choices;
+            or a function, such as a table's `Benchmark.sample`, from a generator to one.
 
     Raises:
         OptionError: If an option is not allowed.
@@ -61,6 +64,7 @@ class Strategy(ABC):
         constraint: Constraint | None = None,
         repeats: bool = False,
         warm_start: Iterable[Mapping[str, Any]] = (),
+        sampling: str | Sampler = "uniform",
     ) -> None:
         if goal not in ("max", "min"):
             raise OptionError(f"goal must be 'max' or 'min', got {goal!r}.")
@@ -73,7 +77,7 @@ class Strategy(ABC):
         self.trials: dict[int, Trial] = {}
         #: The trials that succeeded, in the order of telling.
         self.results: list[Trial] = []
-        self._legal = LegalDraws(space, constraint)
+        self._legal = LegalDraws(space, constraint, sampler_of(space, sampling))
         self._known: set[Architecture] = set()
         self._told: list[int] = []
         self._warm = [space.architecture(spelled) for spelled in warm_start]
@@ -164,10 +168,10 @@ class Strategy(ABC):
 
     @property
     def best(self) -> Trial | None:
-        """The best success among those of the highest fidelity; the first of equals."""
+        """The best success among those of the highest fidelity; of equals the first proposed."""
         return max(
             self.results,
-            key=lambda trial: (trial.proposal.fidelity or 0.0, by_value(trial)),
+            key=lambda trial: (trial.proposal.fidelity or 0.0, *by_rank(trial)),
             default=None,
         )
 
@@ -185,6 +189,10 @@ class Strategy(ABC):
     def allows(self, architecture: Architecture) -> bool:
         """Says whether the constraint allows an architecture."""
         return self._legal.allows(architecture)
+
+    def random_architecture(self) -> Architecture:
+        """Draws from the whole space, as `sampling` says."""
+        return self._legal.sample(self.rng)
 
     def is_barred(self, architecture: Architecture) -> bool:
         """Says whether an architecture may not be proposed because it was before."""

@@ -34,4 +34,4 @@ class SuccessiveHalving(MultiFidelity, name="successive_halving"):
         return self.halvings(0, self.width)
 
     def suggest(self) -> Architecture:
-        return self.space.sample(self.rng)
+        return self.random_architecture()

@@ -47,7 +47,7 @@ class Tpe(Strategy, name="tpe"):
 
     def suggest(self) -> Architecture:
         if len(self.results) < self.startup:
-            return self.space.sample(self.rng)
+            return self.random_architecture()
         return self._densities.suggest(
             self.results, draws=self.draws, rng=self.rng, known=self.is_barred
         )

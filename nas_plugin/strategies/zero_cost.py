@@ -9,7 +9,7 @@ from typing import Any
 from nas_plugin.errors import OptionError
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
-from nas_plugin.strategies.legal import Constraint, LegalDraws
+from nas_plugin.strategies.legal import Constraint, LegalDraws, Sampler, sampler_of
 from nas_plugin.strategies.proposal import Exhausted
 from nas_plugin.strategies.strategy import Strategy
 
@@ -43,7 +43,7 @@ class ZeroCost(Strategy, name="zero_cost"):
     def suggest(self) -> Architecture:
         if not self._queue:
             drawn = _draw_pool(
-                self.space, self.rng, self._legal, self.pool, set() if self.repeats else self._known
+                self.rng, self._legal, self.pool, set() if self.repeats else self._known
             )
             self._queue = sorted(drawn, key=self.score)
         return self._queue.pop()
@@ -63,6 +63,7 @@ def best_by_score(
     seed: int = 0,
     pool: int = 1000,
     constraint: Constraint | None = None,
+    sampling: str | Sampler = "uniform",
 ) -> list[Architecture]:
     """Returns the `n` best of a random pool, best first: the warm start of any strategy.
 
@@ -73,6 +74,7 @@ def best_by_score(
         seed: Of the pool.
         pool: How many architectures are scored.
         constraint: Says whether an architecture is legal; None allows all.
+        sampling: How the pool is drawn; see `Strategy`.
 
     Raises:
         OptionError: If `n` or `pool` is not positive, or `n` is more than `pool`.
@@ -80,23 +82,20 @@ def best_by_score(
     """
     if not 1 <= n <= pool:
         raise OptionError(f"n must lie in [1, pool], got n={n} and pool={pool}.")
-    drawn = _draw_pool(space, Random(seed), LegalDraws(space, constraint), pool, set())
+    legal = LegalDraws(space, constraint, sampler_of(space, sampling))
+    drawn = _draw_pool(Random(seed), legal, pool, set())
     return sorted(drawn, key=score, reverse=True)[:n]
 
 
 def _draw_pool(
-    space: SearchSpace,
-    rng: Random,
-    legal: LegalDraws,
-    size: int,
-    known: set[Architecture],
+    rng: Random, legal: LegalDraws, size: int, known: set[Architecture]
 ) -> list[Architecture]:
     """Draws legal architectures that are not in `known`, each once; fewer if no more are left."""
     taken = set(known)
     pool: list[Architecture] = []
     while len(pool) < size:
         try:
-            architecture = legal.draw(lambda: space.sample(rng), taken, rng)
+            architecture = legal.draw(lambda: legal.sample(rng), taken, rng)
         except Exhausted:
             if not pool:
                 raise

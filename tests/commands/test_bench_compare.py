@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 
 import pytest
 
+from nas_plugin.benchmarks import open_benchmark
 from nas_plugin.benchmarks.importers import import_user_table
 from nas_plugin.commands import bench
 from nas_plugin.errors import NasError, OptionError
@@ -147,3 +149,27 @@ def test_the_curve_follows_the_highest_fidelity(compare, tmp_path):
     assert code == 0
     # After one epoch all values are higher, but what is reported was trained for three.
     assert record["path"][-1][1] == record["architecture"]["width"]
+
+
+def test_a_table_is_sampled_by_rows_unless_the_entrant_says_otherwise(table, monkeypatch):
+    benchmark = open_benchmark(table)
+    row = benchmark.architecture(7)
+    monkeypatch.setattr(type(benchmark), "sample", lambda self, rng: row)
+
+    for text, is_row in [("random", True), ("random:sampling=per_choice", False)]:
+        strategy = parse_entrant(text).make(benchmark, None, seed=0)
+        assert (strategy.ask().architecture == row) is is_row
+
+
+def test_every_row_is_drawn_equally_often(table):
+    benchmark = open_benchmark(table)
+
+    class Fixed(random.Random):
+        def randrange(self, n):
+            assert n == len(benchmark)
+            return self.row
+
+    rng, found = Fixed(), []
+    for rng.row in range(len(benchmark)):
+        found.append(benchmark.sample(rng))
+    assert found == [benchmark.architecture(row) for row in range(len(benchmark))]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,12 @@ def test_rows_keep_attempts_times_and_outcomes(table):
     assert (table[0].proposed, table[0].claimed, table[0].ended) == (1.0, 3.0, 4.0)
     assert table[2].proposed == 6.0 and table[2].seconds == 1.0
     assert table[1].seconds is None
+
+
+def test_of_equal_trials_the_first_proposed_is_best(table):
+    row = next(r for r in table if r.outcome == "succeeded" and r.parameter is not None)
+    later, earlier = (replace(row, parameter=p, metrics={"default": 1.0}) for p in (7, 3))
+    assert results.best([later, earlier], "default") == [earlier, later]
 
 
 def test_failed_and_hand_made_trials_are_never_best(table):

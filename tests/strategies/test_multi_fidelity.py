@@ -135,3 +135,18 @@ def test_the_best_of_a_tiny_space_reaches_the_highest_fidelity(cls, size):
             strategy.tell(proposal.id, total(proposal))
     assert strategy.best.proposal.fidelity == 9
     assert strategy.best.value == size - 1
+
+
+def test_a_third_of_bohbs_new_architectures_are_random_whatever_it_knows(space):
+    fidelities = (1, 2, 4, 8)
+    strategy = Bohb(space, fidelities=fidelities, seed=3)
+    while len([t for t in strategy.results if t.proposal.fidelity == 8]) < strategy.startup:
+        proposal = strategy.ask()
+        strategy.tell(proposal.id, total(proposal))
+    drawn = []
+    strategy._legal.sample = lambda rng: drawn.append(1) or space.sample(rng)
+    for _ in range(900):
+        strategy.suggest()
+
+    # 300 are expected; four standard deviations are 57.
+    assert 243 < len(drawn) < 357

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
+from nas_plugin.contracts.strategy import make
 from nas_plugin.errors import OptionError, StrategyError
 from nas_plugin.space import Choice, SearchSpace
 from nas_plugin.strategies import Exhausted, GridSearch, InfeasibleError, Outcome, strategies
@@ -86,3 +88,33 @@ def test_the_grid_of_a_huge_space_ends_where_nothing_is_allowed(monkeypatch):
     strategy = GridSearch(huge, constraint=lambda _: False)
     with pytest.raises(InfeasibleError, match="1,000 architectures"):
         strategy.ask()
+
+
+#: A grid draws nothing, and policies draw from what they learn.
+DRAWING = sorted(set(strategies.names()) - {"grid", "ppo", "reinforce"})
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_every_first_architecture_is_drawn_as_the_user_says(name):
+    space = SearchSpace(Choice(f"c{i}", "layer", tuple("abc")) for i in range(9))
+    rows = [space.sample(Random(seed)) for seed in range(400)]
+    strategy = make(name, space, sampling=lambda rng: rows[rng.randrange(400)], seed=1)
+    assert all(strategy.ask().architecture in rows for _ in range(5))
+
+
+def test_ways_of_sampling_have_names():
+    space = SearchSpace(
+        [
+            Choice("depth", "repeat", (1, 2)),
+            Choice("op", "layer", tuple("abcdefgh"), active_if=((("depth", (2,)),),)),
+        ]
+    )
+    shares = {}
+    for sampling in ("uniform", "per_choice"):
+        strategy = strategies.get("random")(space, sampling=sampling, repeats=True)
+        drawn = [strategy.ask().architecture["depth"] for _ in range(900)]
+        shares[sampling] = drawn.count(1)
+    # One of nine architectures has depth 1: 100 and 450, each within four standard deviations.
+    assert 62 < shares["uniform"] < 138 and 390 < shares["per_choice"] < 510
+    with pytest.raises(OptionError, match="sampling must be one of uniform, per_choice"):
+        strategies.get("random")(space, sampling="rows")
