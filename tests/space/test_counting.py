@@ -192,3 +192,16 @@ def test_what_was_counted_does_not_travel() -> None:
 
     assert len(pickle.dumps(space)) == fresh
     assert pickle.loads(pickle.dumps(space)) == space
+
+
+def test_a_value_given_for_what_is_drawn_is_kept() -> None:
+    space = SearchSpace(
+        [
+            Choice("outer", "layer", ("x", "y")),
+            Choice("inner", "layer", ("a", "b", "c"), active_if=((("outer", ("x",)),),)),
+        ]
+    )
+    found = distribution(lambda rng: space.complete({"inner": "b"}, rng))
+
+    expected = [Architecture({"outer": "x", "inner": "b"}), Architecture({"outer": "y"})]
+    assert found == dict.fromkeys(expected, Fraction(1, 2))

@@ -97,3 +97,9 @@ def test_a_pool_larger_than_the_space_holds_all_of_it():
     assert [a["a"] for a in best_by_score(tiny, total, 3, pool=100)] == [3, 2, 1]
     with pytest.raises(OptionError, match=r"\[1, pool\]"):
         best_by_score(tiny, total, 0)
+
+
+def test_the_pool_of_a_warm_start_is_sampled_as_asked(space):
+    rows = [space.sample(Random(seed)) for seed in range(90)]
+    found = best_by_score(space, total, 5, pool=10, sampling=lambda rng: rows[rng.randrange(90)])
+    assert all(architecture in rows for architecture in found)
