@@ -18,8 +18,9 @@ class DifferentiableMutator(Mutator):
     """Holds logits of B keys and K candidates as one padded table.
 
     A subclass gives `relax`. Input choices that follow edges have no row: all their inputs run.
-    Input choices of any number are independent gates, whatever `relax` does with the others; all
-    their inputs run, as they were computed anyway.
+    A `relax` that chooses one candidate is asked m times for a choice of m inputs, each time about
+    what is left: the others' logits are ``-inf`` then. Input choices of any number are independent
+    gates, whatever `relax` does with the others; all their inputs run, as they were computed anyway.
 
     Args:
         model: The model whose choice blocks are decided.
@@ -87,7 +88,7 @@ class DifferentiableMutator(Mutator):
         return self._none
 
     def sample_search(self) -> dict[str, Decision]:
-        mixes = self.relax(self.alphas)
+        mixes = self._as_many_as_chosen(self.relax(self.alphas))
         if self._any_independent:
             mixes = self._with_gates(mixes, self.gates(self.alphas))
         width = mixes.shape[1]
@@ -132,6 +133,17 @@ class DifferentiableMutator(Mutator):
         with torch.no_grad():
             table = self.probabilities().tolist()
         return {key: row[:n] for key, row, n in zip(self.rows, table, self._widths, strict=True)}
+
+    def _as_many_as_chosen(self, mixes: Tensor) -> Tensor:
+        """Draws again, over what is left, where a hard `relax` gives less than a row chooses."""
+        for _ in range(1, self._most):
+            taken = mixes != 0
+            missing = taken.sum(dim=1, keepdim=True) < self.n_chosen
+            if not missing.any():
+                break
+            left = self.alphas.masked_fill(taken & missing, float("-inf"))
+            mixes = mixes + torch.where(missing, self.relax(left), 0.0)
+        return mixes
 
     def _with_gates(self, mixes: Tensor, gates: Tensor) -> Tensor:
         return torch.where(self.independent, gates * self.valid, mixes)
