@@ -19,8 +19,9 @@ class DifferentiableMutator(Mutator):
 
     A subclass gives `relax`. Input choices that follow edges have no row: all their inputs run.
     A `relax` that chooses one candidate is asked m times for a choice of m inputs, each time about
-    what is left: the others' logits are ``-inf`` then. Input choices of any number are independent
-    gates, whatever `relax` does with the others; all their inputs run, as they were computed anyway.
+    what is left: the logits of what is taken are ``-inf`` then. Input choices of any number are
+    independent gates, whatever `relax` does with the others; all their inputs run, as they were
+    computed anyway.
 
     Args:
         model: The model whose choice blocks are decided.
