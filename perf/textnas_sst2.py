@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
     add("--search-epochs", type=int, default=10)
     add("--controller-steps", type=int, default=20, help="an epoch")
     add("--aggregate", type=int, default=5, help="architectures a controller step")
-    add("--controller-learning-rate", type=float, default=0.005)
+    add("--arch-learning-rate", type=float, default=0.005)
     add("--samples", type=int, default=20, help="architectures of which a search returns the best")
     add("--retrain-epochs", type=int, default=5)
     add("--random", type=int, default=5, help="random architectures a seed")
@@ -104,7 +104,7 @@ class Experiment:
         trainer = EnasTrainer(
             model, nn.functional.cross_entropy, accuracy, reward_accuracy, optimizer,
             args.search_epochs, self.parts["train"], self.parts["valid"], skip_weight=0.0,
-            mutator_lr=args.controller_learning_rate, mutator_steps=args.controller_steps,
+            arch_learning_rate=args.arch_learning_rate, mutator_steps=args.controller_steps,
             mutator_steps_aggregate=args.aggregate, samples=args.samples,
             batch_size=args.batch_size, grad_clip=5.0, seed=seed, device="cpu",
             callbacks=[schedule],

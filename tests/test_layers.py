@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = {
-    0: ("errors", "registry", "_lazy", "progress", "files"),
+    0: ("errors", "registry", "parameters", "_lazy", "progress", "files"),
     1: ("choice", "data"),
     2: ("space", "operations", "description", "profiling"),
     3: ("mutators", "execution", "strategies"),
@@ -126,3 +126,14 @@ def test_every_public_name_resolves() -> None:
         assert getattr(nas_plugin, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         nas_plugin.Nothing  # noqa: B018
+
+
+def test_type_checkers_see_every_public_name() -> None:
+    import nas_plugin
+
+    tree = ast.parse((ROOT / "nas_plugin" / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names}
+
+    assert seen == nas_plugin._EXPORTS

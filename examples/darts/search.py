@@ -35,7 +35,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_run_flags(parser, epochs=50, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
     add = parser.add_argument
     add("--arch-learning-rate", type=float, default=3e-4)
-    add("--arch-start-epoch", type=int, default=0, help="epochs that train weights only")
+    add("--warmup-epochs", type=int, default=0, help="epochs that train weights only")
     add("--unrolled", action="store_true", help="second order")
     add("--hessian", choices=["finite_difference", "exact"], default="finite_difference")
     add("--mutator", default="darts", help=f"one of {', '.join(mutators.names())}")
@@ -58,7 +58,7 @@ def search(args: argparse.Namespace) -> None:
         **options,
         mutator=args.mutator,
         arch_learning_rate=args.arch_learning_rate,
-        arch_start_epoch=args.arch_start_epoch,
+        warmup_epochs=args.warmup_epochs,
         unrolled=args.unrolled,
         hessian=args.hessian,
         execution=args.execution,

@@ -53,7 +53,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--controller-steps", type=int, default=own["steps"], help="an epoch")
     add("--aggregate", type=int, default=own["aggregate"],
         help="architectures a controller step")  # fmt: skip
-    add("--controller-learning-rate", type=float, default=own["lr"])
+    add("--arch-learning-rate", type=float, default=own["lr"])
     add("--tanh-constant", type=float, default=own["tanh"], help="bounds the controller's logits")
     add("--op-tanh-reduce", type=float, default=own["reduce"],
         help="divides the bound for operations")  # fmt: skip
@@ -86,7 +86,7 @@ def search(args: argparse.Namespace) -> None:
         entropy_weight=args.entropy_weight,
         skip_weight=args.skip_weight,
         child_steps=args.child_steps,
-        mutator_lr=args.controller_learning_rate,
+        arch_learning_rate=args.arch_learning_rate,
         mutator_steps=args.controller_steps,
         mutator_steps_aggregate=args.aggregate,
         samples=args.samples,

@@ -40,7 +40,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
     add("--controller-steps", type=int, default=50, help="an epoch")
     add("--aggregate", type=int, default=10, help="architectures a controller step")
-    add("--controller-learning-rate", type=float, default=1e-3)
+    add("--arch-learning-rate", type=float, default=1e-3)
     add("--tanh-constant", type=float, default=1.5, help="bounds the controller's logits")
     add("--skip-weight", type=float, default=0.0, help="of the skip penalty")
     add("--samples", type=int, default=10, help="architectures of which the best is returned")
@@ -67,7 +67,7 @@ def search(args: argparse.Namespace) -> None:
         mutator=lambda m: EnasMutator(m, seed=args.seed, tanh_constant=args.tanh_constant),
         skip_weight=args.skip_weight,
         child_steps=args.child_steps,
-        mutator_lr=args.controller_learning_rate,
+        arch_learning_rate=args.arch_learning_rate,
         mutator_steps=args.controller_steps,
         mutator_steps_aggregate=args.aggregate,
         samples=args.samples,

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from nas_plugin.choice.binding import Binding
 from nas_plugin.choice.decision import Decision
 from nas_plugin.errors import CheckpointError, OptionError
+from nas_plugin.parameters import Spelled
 from nas_plugin.registry import Registry
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.collect import search_space, value_choices
@@ -21,7 +22,7 @@ from nas_plugin.space.search_space import SearchSpace
 mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
 
 
-class Mutator(nn.Module):
+class Mutator(nn.Module, metaclass=Spelled):
     """Decides the choice blocks of a model.
 
     A subclass gives `sample_search` and `export`; its parameters are the logits. It never touches

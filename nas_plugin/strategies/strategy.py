@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
 from typing import Any, ClassVar, Literal
 
 from nas_plugin.errors import OptionError, StrategyError
+from nas_plugin.parameters import Spelled
 from nas_plugin.registry import Registry
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.search_space import SearchSpace
@@ -21,7 +22,7 @@ strategies: Registry[type[Strategy]] = Registry("strategy", package="nas_plugin.
 _FORMAT = "nas_plugin.strategy/1"
 
 
-class Strategy(ABC):
+class Strategy(metaclass=Spelled):
     """Proposes architectures and learns from what is told about them.
 
     Any number of proposals may be open, and they may be told in any order. A subclass says which
@@ -94,10 +95,10 @@ class Strategy(ABC):
     def suggest(self) -> Architecture:
         """Returns the next architecture; asked again if it is illegal or known."""
 
-    def observe(self, trial: Trial) -> None:  # noqa: B027  # a hook
+    def observe(self, trial: Trial) -> None:  # a hook
         """Learns from a trial that was told and succeeded; it is the last of `results`."""
 
-    def observe_failure(self, trial: Trial) -> None:  # noqa: B027  # a hook
+    def observe_failure(self, trial: Trial) -> None:  # a hook
         """Learns that a trial has failed."""
 
     def promote(self) -> tuple[Architecture, float] | None:
@@ -108,14 +109,14 @@ class Strategy(ABC):
         """Returns the fidelity of new architectures."""
         return None
 
-    def opened(self, trial: Trial, promoted: bool) -> None:  # noqa: B027  # a hook
+    def opened(self, trial: Trial, promoted: bool) -> None:  # a hook
         """Notes that a proposal is handed out."""
 
     def state(self) -> dict[str, Any]:
         """Returns what the subclass knows beyond the base, as plain JSON."""
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027  # a hook
+    def restore(self, state: Mapping[str, Any]) -> None:  # a hook
         """Takes what `state` returned; the base, with all trials, is restored before."""
 
     def ask(self) -> Proposal:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from typing_extensions import Unpack
 
 from nas_plugin.errors import CheckpointError, OptionError
 from nas_plugin.trainers.gradients import gradients_of
@@ -18,7 +19,15 @@ from nas_plugin.trainers.hypergradient import (
     finite_difference,
     second_order,
 )
-from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.options import (
+    BilevelOptions,
+    Hessian,
+    ModelLike,
+    OptimizerLike,
+    SearchOptions,
+)
 from nas_plugin.trainers.parts import (
     ArchSchedule,
     MutatorPenalty,
@@ -28,8 +37,6 @@ from nas_plugin.trainers.parts import (
 )
 from nas_plugin.trainers.search_trainer import MutatorLike, SearchTrainer
 
-#: The paper's optimizer of the logits.
-ADAM: dict[str, Any] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 HESSIANS = ("finite_difference", "exact")
 
 
@@ -37,28 +44,29 @@ class BilevelTrainer(SearchTrainer):
     """Alternates a step of the logits and a step of the weights on separate halves of the data.
 
     Args:
-        model: The supernet.
+        model: The supernet, or a function that makes it.
         loss: ``(output, target) -> scalar``.
         metrics: ``(output, target) -> {name: number}``.
-        optimizer: Of the weights; plain SGD where `unrolled`.
+        optimizer: Steps the weights; or a function from parameters to an optimizer. It is plain
+            SGD if `unrolled`.
         num_epochs: Epochs in all.
         dataset_train: Split into the halves, or a pair (for weights, for logits).
         dataset_valid: The held-out set that neither sees.
         mutator: Name, class, factory or instance.
         arch_optimizer: Of the logits; by default the mutator's own, else Adam with
             `arch_learning_rate`, `arch_betas` and `arch_weight_decay`.
-        arch_learning_rate: Of the default optimizer; 3e-4 if None.
-        arch_weight_decay: Of the default optimizer; 1e-3 if None.
-        arch_betas: Of the default optimizer; (0.5, 0.999) if None.
-        arch_start_epoch: Epochs that train the weights only.
+        arch_learning_rate: Learning rate of the default optimizer; 3e-4 if None.
+        arch_weight_decay: Weight decay of the default optimizer; 1e-3 if None.
+        arch_betas: Betas of the default optimizer; (0.5, 0.999) if None.
+        warmup_epochs: Epochs that train the weights only.
         unrolled: Second order: the logits' gradient through one step of the weights.
         hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
             networks with ReLU and max pooling they are different estimators.
         split: The weights' part of the training set.
         perturbation: Changes the mix in the steps of the weights.
         regularizers: Terms of the logits' loss, beside the mutator's own penalty.
-        schedule: Which steps train the logits; those from `arch_start_epoch` on if None.
-        **kwargs: As `SearchTrainer` and `Trainer` take them.
+        schedule: Which steps train the logits; all after `warmup_epochs` if None.
+        **options: As `SearchTrainer` and `Trainer` take them.
 
     Raises:
         OptionError: If an argument is not allowed or the mutator has no logits.
@@ -67,12 +75,15 @@ class BilevelTrainer(SearchTrainer):
         Liu et al. 2019, algorithm 1, https://arxiv.org/abs/1806.09055
     """
 
+    #: Of the logits, where no optimizer is given: the paper's.
+    adam: ClassVar[Mapping[str, Any]] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+
     def __init__(
         self,
-        model: nn.Module,
-        loss: Any,
-        metrics: Any,
-        optimizer: Optimizer,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
         num_epochs: int,
         dataset_train: Any,
         dataset_valid: Any,
@@ -82,14 +93,14 @@ class BilevelTrainer(SearchTrainer):
         arch_learning_rate: float | None = None,
         arch_weight_decay: float | None = None,
         arch_betas: tuple[float, float] | None = None,
-        arch_start_epoch: int = 0,
+        warmup_epochs: int = 0,
         unrolled: bool = False,
-        hessian: Literal["finite_difference", "exact"] = "finite_difference",
+        hessian: Hessian = "finite_difference",
         split: float = 0.5,
         perturbation: Perturbation | None = None,
         regularizers: Sequence[Regularizer] = (),
         schedule: ArchSchedule | None = None,
-        **kwargs: Any,
+        **options: Unpack[SearchOptions],
     ) -> None:
         if hessian not in HESSIANS:
             raise OptionError(f"hessian must be one of {', '.join(HESSIANS)}, got {hessian!r}.")
@@ -97,23 +108,18 @@ class BilevelTrainer(SearchTrainer):
             raise OptionError(f"split must lie between 0 and 1, got {split}.")
         if hessian == "exact" and not unrolled:
             raise OptionError("hessian='exact' is a form of the second order: set unrolled=True.")
-        if unrolled:
-            check_plain_sgd(optimizer)
+        if schedule is not None and warmup_epochs:
+            raise OptionError("schedule says when the logits train, so warmup_epochs must be 0.")
         super().__init__(
-            model,
-            loss,
-            metrics,
-            optimizer,
-            num_epochs,
-            dataset_train,
-            dataset_valid,
-            mutator=mutator,
-            **kwargs,
-        )
-        if not 0 <= arch_start_epoch < num_epochs:
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator, **options,
+        )  # fmt: skip
+        if unrolled:
+            check_plain_sgd(self.optimizer)
+        if not 0 <= warmup_epochs < num_epochs:
             raise OptionError(
-                f"arch_start_epoch must lie in [0, {num_epochs}), for the logits to be trained at "
-                f"all; got {arch_start_epoch}."
+                f"warmup_epochs must lie in [0, {num_epochs}), for the logits to be trained in "
+                f"some of the {num_epochs} epochs; got {warmup_epochs}."
             )
         if not self.alphas:
             raise OptionError(
@@ -129,12 +135,10 @@ class BilevelTrainer(SearchTrainer):
                 "one would not be used. Set them in that optimizer."
             )
         self.arch_optimizer = optimizer_of_logits or Adam(
-            self.alphas, **{**ADAM, **self.mutator.arch_settings, **given}
+            self.alphas, **{**self.adam, **self.mutator.arch_settings, **given}
         )
         _check_separate(self.arch_optimizer, self.weights, self.alphas)
-        if schedule is not None and arch_start_epoch:
-            raise OptionError("schedule says when the logits train, so arch_start_epoch must be 0.")
-        self.schedule = schedule or ArchSchedule(arch_start_epoch)
+        self.schedule = schedule or ArchSchedule(warmup_epochs)
         self.perturbation = perturbation
         self.terms: list[Regularizer] = [MutatorPenalty(), *regularizers]
         self.unrolled, self.hessian = unrolled, hessian
@@ -254,10 +258,8 @@ class DartsTrainer(BilevelTrainer):
     """DARTS: the bilevel trainer with the DARTS mutator.
 
     Args:
-        *args: As `BilevelTrainer` takes them.
         mutator: Another differentiable mutator in place of ``darts``.
-        arc_learning_rate: NNI's name for `arch_learning_rate`.
-        **kwargs: As `BilevelTrainer` takes them.
+        **options: As `BilevelTrainer` takes them, beside its first seven arguments.
 
     References:
         Liu et al. 2019, https://arxiv.org/abs/1806.09055
@@ -265,19 +267,21 @@ class DartsTrainer(BilevelTrainer):
 
     def __init__(
         self,
-        *args: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
         mutator: MutatorLike | None = None,
-        arc_learning_rate: float | None = None,
-        **kwargs: Any,
+        **options: Unpack[BilevelOptions],
     ) -> None:
-        if arc_learning_rate is not None:
-            if kwargs.get("arch_learning_rate") is not None:
-                raise OptionError(
-                    "arc_learning_rate and arch_learning_rate are two names of one option. "
-                    "Give one of them."
-                )
-            kwargs["arch_learning_rate"] = arc_learning_rate
-        super().__init__(*args, mutator=mutator or "darts", **kwargs)
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator or "darts", **options,
+        )  # fmt: skip
 
 
 def _check_separate(

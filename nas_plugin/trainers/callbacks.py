@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nas_plugin.errors import OptionError
@@ -19,6 +20,7 @@ class Run(Protocol):
 
     Attributes:
         model: The network.
+        optimizer: Of its weights.
         num_epochs: Epochs in all.
         epoch: The epoch that runs.
         step: Steps done in all.
@@ -27,6 +29,7 @@ class Run(Protocol):
     """
 
     model: nn.Module
+    optimizer: Optimizer
     num_epochs: int
     epoch: int
     step: int
@@ -98,23 +101,30 @@ class LRSchedulerCallback(Callback):
     """Steps a learning-rate scheduler.
 
     Args:
-        scheduler: Any scheduler of torch but ReduceLROnPlateau.
+        scheduler: Any scheduler of torch but ReduceLROnPlateau, or a function that makes it of the
+            trainer's optimizer.
         mode: ``epoch`` steps it after every epoch, ``batch`` after every step.
 
     Raises:
         OptionError: If the mode or the scheduler is another.
     """
 
-    def __init__(self, scheduler: LRScheduler, mode: str = "epoch") -> None:
+    def __init__(
+        self, scheduler: LRScheduler | Callable[[Optimizer], LRScheduler], mode: str = "epoch"
+    ) -> None:
         if mode not in ("epoch", "batch"):
             raise OptionError(f"LRSchedulerCallback: mode must be epoch or batch, got {mode!r}.")
-        if isinstance(scheduler, ReduceLROnPlateau):
-            raise OptionError(
-                "LRSchedulerCallback cannot step ReduceLROnPlateau, which wants a figure with "
-                "every step. Call its step() from a Callback of your own, in on_epoch_end."
-            )
-        self.scheduler = scheduler
         self.mode = mode
+        self._make: Callable[[Optimizer], LRScheduler] | None = None
+        if isinstance(scheduler, LRScheduler):
+            self.scheduler = _checked(scheduler)
+        else:
+            self._make = scheduler
+
+    def build(self, trainer: Run) -> None:
+        super().build(trainer)
+        if self._make is not None:
+            self.scheduler, self._make = _checked(self._make(trainer.optimizer)), None
 
     def on_batch_end(self) -> None:
         if self.mode == "batch":
@@ -129,6 +139,15 @@ class LRSchedulerCallback(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scheduler.load_state_dict(state)
+
+
+def _checked(scheduler: LRScheduler) -> LRScheduler:
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise OptionError(
+            "LRSchedulerCallback cannot step ReduceLROnPlateau, which wants a figure with every "
+            "step. Call its step() from a Callback of your own, in on_epoch_end."
+        )
+    return scheduler
 
 
 class ArchitectureCheckpoint(Callback):

@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
+from typing_extensions import Unpack
 
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.gradients import gradients_of, summed
-from nas_plugin.trainers.metrics import accuracy
-from nas_plugin.trainers.objective import Batch, Values, add_share
+from nas_plugin.trainers.metrics import Metrics, accuracy
+from nas_plugin.trainers.objective import Batch, Loss, Values, add_share
+from nas_plugin.trainers.options import ModelLike, OptimizerLike, SearchOptions
 from nas_plugin.trainers.search_trainer import MutatorLike
 from nas_plugin.trainers.single_path import SinglePathTrainer
 
@@ -37,11 +39,11 @@ class EnasTrainer(SinglePathTrainer):
     the batch's own batch-norm statistics.
 
     Args:
-        model: The supernet.
+        model: The supernet, or a function that makes it.
         loss: ``(output, target) -> scalar``.
         metrics: ``(output, target) -> {name: number}``.
         reward_function: ``(output, target) -> number``; larger is better.
-        optimizer: Of the weights.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
         num_epochs: Epochs in all.
         dataset_train: Split 90 to 10 into what trains the weights and what rewards; or a pair.
         dataset_valid: The held-out set that neither sees.
@@ -50,14 +52,16 @@ class EnasTrainer(SinglePathTrainer):
         skip_weight: Of the skip penalty.
         baseline_decay: Of the moving average of rewards.
         child_steps: Weight steps an epoch; None passes once over the weights' part.
-        mutator_lr: Of the controller's Adam, betas (0, 0.999), eps 1e-3; the authors' macro search.
+        arch_learning_rate: Learning rate of the controller's Adam, betas (0, 0.999), eps 1e-3; the
+            authors' macro search.
         mutator_steps: Controller steps an epoch.
         mutator_steps_aggregate: Architectures a controller step.
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
             ``(output, auxiliary output)`` while it trains.
         split: The weights' part.
         samples: Architectures of which `export` returns the best by validation.
-        **kwargs: As `SinglePathTrainer` takes them.
+        monitor: The metric by which it is the best; larger is better.
+        **options: As `SearchTrainer` and `Trainer` take them.
 
     Attributes:
         baseline: The moving average of rewards.
@@ -73,11 +77,11 @@ class EnasTrainer(SinglePathTrainer):
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
-        metrics: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
         reward_function: Reward,
-        optimizer: Optimizer,
+        optimizer: OptimizerLike,
         num_epochs: int,
         dataset_train: Any,
         dataset_valid: Any,
@@ -87,17 +91,19 @@ class EnasTrainer(SinglePathTrainer):
         skip_weight: float = 0.8,
         baseline_decay: float = 0.99,
         child_steps: int | None = None,
-        mutator_lr: float = 1e-3,
+        arch_learning_rate: float = 1e-3,
         mutator_steps: int = 50,
         mutator_steps_aggregate: int = 20,
         aux_weight: float = 0.4,
         split: float = 0.9,
         samples: int = 10,
-        **kwargs: Any,
+        monitor: str = "accuracy",
+        **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
-            mutator=mutator or "enas", split=split, samples=samples, **kwargs,
+            mutator=mutator or "enas", split=split, samples=samples, monitor=monitor,
+            **options,
         )  # fmt: skip
         if not isinstance(self.mutator, EnasMutator):
             raise OptionError(
@@ -119,7 +125,7 @@ class EnasTrainer(SinglePathTrainer):
         self.baseline_decay, self.objective.aux_weight = baseline_decay, aux_weight
         self.child_steps = child_steps or len(self.train_loader)
         self.mutator_steps, self.aggregate = mutator_steps, mutator_steps_aggregate
-        self.mutator_optimizer = Adam(self.alphas, lr=mutator_lr, betas=(0.0, 0.999), eps=1e-3)
+        self.arch_optimizer = Adam(self.alphas, lr=arch_learning_rate, betas=(0.0, 0.999), eps=1e-3)
         self.baseline = 0.0
         _, rewarding = self.split(dataset_train, split)
         self.reward_loader = self.held_out(rewarding, shuffle=True)
@@ -151,8 +157,8 @@ class EnasTrainer(SinglePathTrainer):
             add_share(means, values, 1 / len(batches))
         for param, grad in zip(self.alphas, totals, strict=True):
             param.grad = grad
-        self.mutator_optimizer.step()
-        self.mutator_optimizer.zero_grad()
+        self.arch_optimizer.step()
+        self.arch_optimizer.zero_grad()
         return {**means, "baseline": self.baseline}
 
     def reinforce(self, batch: Batch) -> tuple[Tensor, Values]:
@@ -187,11 +193,11 @@ class EnasTrainer(SinglePathTrainer):
     def state_dict(self) -> dict[str, Any]:
         return {
             **super().state_dict(),
-            "mutator_optimizer": self.mutator_optimizer.state_dict(),
+            "arch_optimizer": self.arch_optimizer.state_dict(),
             "baseline": self.baseline,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.mutator_optimizer.load_state_dict(state["mutator_optimizer"])
+        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
         self.baseline = state["baseline"]
         super().load_state_dict(state)

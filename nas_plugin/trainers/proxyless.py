@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from typing_extensions import Unpack
 
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.bilevel import BilevelTrainer
-from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.options import ArchOptions, ModelLike, OptimizerLike
 from nas_plugin.trainers.parts import ArchSchedule
 from nas_plugin.trainers.search_trainer import MutatorLike
 
@@ -16,14 +20,23 @@ from nas_plugin.trainers.search_trainer import MutatorLike
 class ProxylessNasTrainer(BilevelTrainer):
     """Steps the weights on every batch and the logits on every `arch_every`-th.
 
+    There is no second order: a sampled gate has no unrolled step.
+
     Args:
-        *args: As `BilevelTrainer` takes them.
+        model: The supernet, or a function that makes it.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
+        num_epochs: Epochs in all.
+        dataset_train: Split into the parts, or a pair (for weights, for logits).
+        dataset_valid: The held-out set that neither sees.
         mutator: Another differentiable mutator, or a `ProxylessMutator` with a latency table.
-        warmup_epochs: Epochs that train the weights only.
         arch_every: Weight steps to one step of the logits.
-        arch_learning_rate: Of the logits' Adam, betas (0, 0.999), without decay.
+        arch_learning_rate: Learning rate of the logits' Adam; 1e-3 if None.
+        arch_weight_decay: Weight decay of the logits' Adam; 0 if None.
+        arch_betas: Betas of the logits' Adam; (0, 0.999) if None.
         split: The weights' part of the training set.
-        **kwargs: As `BilevelTrainer` takes them, but not `unrolled`.
+        **options: As `BilevelTrainer`, `SearchTrainer` and `Trainer` take them.
 
     Raises:
         OptionError: If an argument is not allowed.
@@ -32,37 +45,31 @@ class ProxylessNasTrainer(BilevelTrainer):
         Cai, Zhu, Han 2019, https://arxiv.org/abs/1812.00332
     """
 
+    # Adam must not move logits that were not drawn, so it has neither momentum nor decay.
+    adam: ClassVar[Mapping[str, Any]] = {"lr": 1e-3, "betas": (0.0, 0.999), "weight_decay": 0.0}
+
     def __init__(
         self,
-        *args: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
         mutator: MutatorLike | None = None,
-        warmup_epochs: int = 0,
         arch_every: int = 5,
-        arch_learning_rate: float = 1e-3,
         split: float = 0.9,
-        **kwargs: Any,
+        **options: Unpack[ArchOptions],
     ) -> None:
-        if kwargs.get("unrolled"):
-            raise OptionError(
-                "ProxylessNasTrainer has no second order: a sampled gate has no unrolled step."
-            )
         if arch_every < 1:
             raise OptionError(f"arch_every must be at least 1, got {arch_every}.")
-        # Adam must not move logits that were not drawn, so it has neither momentum nor decay.
-        settings = {"arch_betas": (0.0, 0.999), "arch_weight_decay": 0.0, **kwargs}
         super().__init__(
-            *args,
-            mutator=mutator or "proxyless",
-            arch_learning_rate=arch_learning_rate,
-            split=split,
-            **settings,
-        )
-        if not 0 <= warmup_epochs < self.num_epochs:
-            raise OptionError(
-                f"warmup_epochs must lie in [0, {self.num_epochs}), for the logits to be trained "
-                f"in some of the {self.num_epochs} epochs; got {warmup_epochs}."
-            )
-        self.schedule = ArchSchedule(warmup_epochs, arch_every)
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator or "proxyless", split=split, **options,
+        )  # fmt: skip
+        self.schedule = ArchSchedule(self.schedule.warmup_epochs, arch_every)
 
     @property
     def steps_per_epoch(self) -> int:

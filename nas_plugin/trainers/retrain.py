@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from typing_extensions import Unpack
+
 from nas_plugin.errors import OptionError
 from nas_plugin.operations.drop_path import set_drop_path
-from nas_plugin.trainers.metrics import monitored
-from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.metrics import Metrics, monitored
+from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.options import ModelLike, OptimizerLike, TrainerOptions
 from nas_plugin.trainers.trainer import Trainer
 
 
@@ -16,12 +19,18 @@ class RetrainTrainer(Trainer):
     """Trains a plain model and keeps the best held-out accuracy.
 
     Args:
-        *args: As `Trainer` takes them.
+        model: The network, or a function that makes it.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
+        num_epochs: Epochs in all.
+        dataset_train: What is trained on.
+        dataset_valid: The held-out set, which nothing is trained on.
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
             ``(output, auxiliary output)`` while it trains.
         drop_path_prob: Probability at the last epoch that a path is dropped; it rises linearly.
         monitor: The held-out metric whose best value is kept; larger is better.
-        **kwargs: As `Trainer` takes them.
+        **options: As `Trainer` takes them.
 
     Attributes:
         best: The best value of `monitor` so far, -inf before the first epoch ends.
@@ -32,13 +41,23 @@ class RetrainTrainer(Trainer):
 
     def __init__(
         self,
-        *args: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
         aux_weight: float = 0.0,
         drop_path_prob: float = 0.0,
         monitor: str = "accuracy",
-        **kwargs: Any,
+        **options: Unpack[TrainerOptions],
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            **options,
+        )  # fmt: skip
         if aux_weight < 0 or not 0 <= drop_path_prob < 1:
             raise OptionError(
                 "aux_weight must not be negative and drop_path_prob must lie in [0, 1), got "

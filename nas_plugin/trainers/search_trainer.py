@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.data import Loader, split_indices
@@ -17,6 +18,9 @@ from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
 from nas_plugin.mutators import Mutator, mutators
 from nas_plugin.space.architecture import Architecture
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.objective import Loss
+from nas_plugin.trainers.options import ModelLike, OptimizerLike, TrainerOptions
 from nas_plugin.trainers.trainer import Trainer
 
 MutatorLike = str | Mutator | type[Mutator] | Callable[[nn.Module], Mutator]
@@ -28,19 +32,39 @@ class SearchTrainer(Trainer):
     """A trainer whose model is decided by a mutator.
 
     Args:
-        *args: As `Trainer` takes them.
+        model: The supernet, or a function that makes it.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
+        num_epochs: Epochs in all.
+        dataset_train: What is trained on.
+        dataset_valid: The held-out set, which nothing is trained on.
         mutator: Name in the registry, class, factory, or an instance made for `model`.
         execution: ``auto`` runs blocks together where that is faster and equal, ``eager`` not.
-        **kwargs: As `Trainer` takes them.
+        **options: As `Trainer` takes them.
 
     Raises:
         OptionError: If a parameter belongs to both the mutator and the weight optimizer.
     """
 
     def __init__(
-        self, *args: Any, mutator: MutatorLike, execution: str = "auto", **kwargs: Any
+        self,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
+        mutator: MutatorLike,
+        execution: str = "auto",
+        **options: Unpack[TrainerOptions],
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            **options,
+        )  # fmt: skip
         self.mutator = make_mutator(mutator, self.model, self.seed).to(self.device)
         attach(self.mutator.binding, execution)
         self.alphas = [p for p in self.mutator.parameters() if p.requires_grad]

@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from typing_extensions import Unpack
 
 from nas_plugin.data import Loader, make_loader
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
-from nas_plugin.trainers.metrics import monitored
-from nas_plugin.trainers.objective import Batch, Values
+from nas_plugin.trainers.metrics import Metrics, monitored
+from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.options import (
+    ModelLike,
+    OptimizerLike,
+    SearchOptions,
+    SinglePathOptions,
+)
 from nas_plugin.trainers.search_trainer import MutatorLike, Part, SearchTrainer
 
 
@@ -25,13 +32,19 @@ class SinglePathTrainer(SearchTrainer):
     and its weights get no gradient, momentum or decay.
 
     Args:
-        *args: As `Trainer` takes them.
+        model: The supernet, or a function that makes it.
+        loss: ``(output, target) -> scalar``.
+        metrics: ``(output, target) -> {name: number}``.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
+        num_epochs: Epochs in all.
+        dataset_train: What is trained on, split by `split`; or a pair (for weights, to rank by).
+        dataset_valid: The held-out set, which nothing is trained on or ranked by.
         mutator: Name, class, factory or instance of one that samples paths.
         split: The weights' part of the training set, or None for all of it. The rest ranks
             architectures; a pair of data sets says so directly.
         samples: Architectures of which `export` returns the best; None where `split` is.
         monitor: The metric by which it is the best; larger is better.
-        **kwargs: As `SearchTrainer` and `Trainer` take them.
+        **options: As `SearchTrainer` and `Trainer` take them.
 
     Raises:
         OptionError: If an argument is not allowed.
@@ -39,14 +52,24 @@ class SinglePathTrainer(SearchTrainer):
 
     def __init__(
         self,
-        *args: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
         mutator: MutatorLike,
         split: float | None = None,
         samples: int | None = None,
         monitor: str = "accuracy",
-        **kwargs: Any,
+        **options: Unpack[SearchOptions],
     ) -> None:
-        super().__init__(*args, mutator=mutator, **kwargs)
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator, **options,
+        )  # fmt: skip
         if (split is None) != (samples is None):
             raise OptionError("split and samples belong together: give both or neither.")
         if split is not None and not 0 < split < 1:
@@ -153,27 +176,40 @@ class SPOSSupernetTrainer(SinglePathTrainer):
     strategy ``spos``.
 
     Args:
-        *args: As `Trainer` takes them.
         mutator: Another one that samples paths in place of ``spos``, such as ``fairnas``.
-        **kwargs: As `SinglePathTrainer` takes them.
+        **options: As `SinglePathTrainer` takes them, beside its first seven arguments.
 
     References:
         Guo et al. 2019, https://arxiv.org/abs/1904.00420
     """
 
-    def __init__(self, *args: Any, mutator: MutatorLike | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, mutator=mutator or "spos", **kwargs)
+    def __init__(
+        self,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
+        mutator: MutatorLike | None = None,
+        **options: Unpack[SinglePathOptions],
+    ) -> None:
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator or "spos", **options,
+        )  # fmt: skip
 
 
 class RandomNasTrainer(SinglePathTrainer):
     """Random search with weight sharing: uniform paths, then the best of N by one-shot validation.
 
     Args:
-        *args: As `Trainer` takes them.
         mutator: Another one that samples paths in place of ``random``.
         split: The weights' part of the training set; the rest ranks.
-        samples: N.
-        **kwargs: As `SinglePathTrainer` takes them.
+        samples: N, the architectures of which `export` returns the best.
+        **options: As `SinglePathTrainer` takes them, beside its first seven arguments.
 
     References:
         Li & Talwalkar 2019, https://arxiv.org/abs/1902.07638
@@ -181,10 +217,21 @@ class RandomNasTrainer(SinglePathTrainer):
 
     def __init__(
         self,
-        *args: Any,
+        model: ModelLike,
+        loss: Loss,
+        metrics: Metrics,
+        optimizer: OptimizerLike,
+        num_epochs: int,
+        dataset_train: Any,
+        dataset_valid: Any,
+        *,
         mutator: MutatorLike | None = None,
         split: float = 0.5,
         samples: int = 100,
-        **kwargs: Any,
+        monitor: str = "accuracy",
+        **options: Unpack[SearchOptions],
     ) -> None:
-        super().__init__(*args, mutator=mutator or "random", split=split, samples=samples, **kwargs)
+        super().__init__(
+            model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
+            mutator=mutator or "random", split=split, samples=samples, monitor=monitor, **options,
+        )  # fmt: skip

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader, check_alike, described, make_loader, standard_augment
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
 from nas_plugin.files.rotation import holds_checkpoint
+from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
     Interrupted,
     InterruptGuard,
@@ -33,22 +33,31 @@ from nas_plugin.trainers.callbacks import Callback
 from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.nni_names import NNI_NAMES
 from nas_plugin.trainers.objective import Loss, Objective, Values
+from nas_plugin.trainers.options import (
+    ModelLike,
+    OptimizerLike,
+    check_counts,
+    check_step,
+    made_model,
+    made_optimizer,
+)
 from nas_plugin.trainers.progress import ProgressCallback
 
 _log = logging.getLogger(__name__)
 
 
-class Trainer:
+class Trainer(metaclass=Spelled):
     """Trains a model in epochs of steps, so that it can be stopped and resumed at any step.
 
     A subclass gives `steps_per_epoch`, `batches` and `train_step`.
 
     Args:
-        model: The network; wrappers such as DDP are removed.
+        model: The network, or a function that makes it; wrappers such as DDP are removed.
         loss: ``(output, target) -> scalar``.
         metrics: ``(output, target) -> {name: number}``.
-        optimizer: Of the network weights.
+        optimizer: Steps the weights; or a function from parameters to an optimizer.
         num_epochs: Epochs in all.
         dataset_train: What is trained on: a data set, or a loader of batches.
         dataset_valid: The held-out set, which nothing is trained on.
@@ -85,12 +94,14 @@ class Trainer:
         OptionError: If an argument is not allowed.
     """
 
+    argument_aliases = NNI_NAMES
+
     def __init__(
         self,
-        model: nn.Module,
+        model: ModelLike,
         loss: Loss,
         metrics: Metrics,
-        optimizer: Optimizer,
+        optimizer: OptimizerLike,
         num_epochs: int,
         dataset_train: Any,
         dataset_valid: Any,
@@ -113,7 +124,7 @@ class Trainer:
         checkpoint_every: int | None = None,
         resume: bool = False,
     ) -> None:
-        _check_counts(
+        check_counts(
             num_epochs=num_epochs,
             batch_size=batch_size,
             accumulate=accumulate,
@@ -121,26 +132,16 @@ class Trainer:
             log_frequency=log_frequency,
             checkpoint_every=checkpoint_every,
         )
-        if accumulate > batch_size:
-            raise OptionError(
-                f"accumulate={accumulate} parts cannot be made of batch_size={batch_size} samples."
-            )
-        if grad_clip is not None and not grad_clip > 0:
-            raise OptionError(f"grad_clip must be positive or None, got {grad_clip}.")
+        check_step(batch_size, accumulate, grad_clip)
         if checkpoint_dir is None and (resume or checkpoint_every):
             raise OptionError("resume and checkpoint_every need a checkpoint_dir.")
         self.device = pick_device(device)
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
-        self.model = unwrap(model).to(self.device)
+        self.model = unwrap(made_model(model)).to(self.device)
         self.layout = Layout(channels_last)
-        self.optimizer = optimizer
-        self.weights = [p for group in optimizer.param_groups for p in group["params"]]
-        if not {id(w) for w in self.weights} & {id(p) for p in self.model.parameters()}:
-            raise OptionError(
-                "The optimizer holds no parameter of the model, so nothing would be trained. Make "
-                "it of model.parameters(), of the very model that is passed."
-            )
+        self.optimizer = made_optimizer(optimizer, self.model)
+        self.weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.objective = Objective(self.model, loss, metrics, self.precision, self.layout)
         self.gradients = Gradients(
             self.objective, self.weights, self.precision, self.ranks, accumulate=accumulate
@@ -156,7 +157,7 @@ class Trainer:
         self.checkpoint_every = checkpoint_every
         self.resume = resume
         self._check_folder()
-        self._rates = [float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups]
+        self._rates = [float(g.get("initial_lr", g["lr"])) for g in self.optimizer.param_groups]
         self._data: dict[str, Any] = {
             "batch_size": batch_size,
             "seed": seed,
@@ -411,9 +412,3 @@ class Trainer:
     def _call(self, event: str, *args: Any) -> None:
         for callback in (*self.callbacks, *self._progress):
             getattr(callback, event)(*args)
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise OptionError(f"{name} must be a positive whole number, got {count!r}.")

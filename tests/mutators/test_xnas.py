@@ -124,7 +124,7 @@ def test_the_trainer_plans_the_steps() -> None:
     trainer = DartsTrainer(
         problem.model, nn.functional.cross_entropy, accuracy,
         torch.optim.SGD(problem.model.parameters(), lr=0.1), 3, problem.train, problem.valid,
-        batch_size=64, device="cpu", mutator="xnas", arch_start_epoch=1, limit_batches=2,
+        batch_size=64, device="cpu", mutator="xnas", warmup_epochs=1, limit_batches=2,
     )  # fmt: skip
     trainer.train()
     mutator = trainer.mutator

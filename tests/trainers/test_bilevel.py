@@ -122,7 +122,7 @@ def test_the_penalty_of_a_mutator_joins_the_architecture_loss_only() -> None:
 
 
 def test_weights_train_alone_before_the_start_epoch() -> None:
-    trainer = make_trainer(num_epochs=2, arch_start_epoch=1)
+    trainer = make_trainer(num_epochs=2, warmup_epochs=1)
     before = trainer.alphas[0].detach().clone()
     seen = []
     step = trainer.arch_step
@@ -252,9 +252,14 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
         ({"resume": True}, "need a checkpoint_dir"),
         ({"batch_size": 33}, r"a batch holds 33 samples, the parts hold 32 \(weights\), 32"),
         ({"hessian": "exact"}, "set unrolled=True"),
-        ({"arch_start_epoch": 1}, r"arch_start_epoch must lie in \[0, 1\)"),
-        ({"arch_start_epoch": -1}, "arch_start_epoch must lie in"),
-        ({"arc_learning_rate": 0.1, "arch_learning_rate": 0.1}, "two names of one option"),
+        ({"warmup_epochs": 1}, r"warmup_epochs must lie in \[0, 1\)"),
+        ({"warmup_epochs": -1}, "warmup_epochs must lie in"),
+        ({"arc_learning_rate": 0.1, "arch_learning_rate": 0.1}, "two names of one argument"),
+        (
+            {"arch_learning_rat": 0.1},
+            r"DartsTrainer .* 'arch_learning_rat'. Did you .*_rate'\? It takes",
+        ),
+        ({"optimizer": 3}, "function from parameters to one"),
         ({"optimizer": torch.optim.SGD(make_net().parameters())}, "no parameter of the model"),
         ({"mutator": DartsMutator(make_net())}, "decides another model"),
     ],
@@ -262,6 +267,11 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         make_trainer(**options)
+
+
+def test_a_model_that_is_none_is_named() -> None:
+    with pytest.raises(OptionError, match="function without arguments that returns one; got 3"):
+        make_trainer(lambda: 3, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))  # type: ignore
 
 
 def test_a_mutator_is_given_by_name_class_factory_or_instance() -> None:

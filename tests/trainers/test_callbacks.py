@@ -10,9 +10,10 @@ import torch
 from torch.optim import lr_scheduler as schedules
 from torch.optim.lr_scheduler import LRScheduler
 
+from nas_plugin.data import ArrayDataset
 from nas_plugin.errors import OptionError
 from nas_plugin.files import load_checkpoint, save_checkpoint
-from nas_plugin.trainers import LRSchedulerCallback
+from nas_plugin.trainers import LRSchedulerCallback, RetrainTrainer, accuracy
 
 SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], LRScheduler]] = {
     "step": lambda o: schedules.StepLR(o, 2),
@@ -60,3 +61,18 @@ def test_a_scheduler_goes_on_from_a_checkpoint(tmp_path: Path, name: str) -> Non
 def test_a_scheduler_that_wants_figures_is_refused() -> None:
     with pytest.raises(OptionError, match="cannot step ReduceLROnPlateau"):
         scheduled(schedules.ReduceLROnPlateau)
+
+
+def test_a_schedule_is_made_of_the_trainers_optimizer_once() -> None:
+    data = ArrayDataset(torch.randn(16, 2), torch.arange(16) % 2)
+    callback = LRSchedulerCallback(lambda optimizer: schedules.StepLR(optimizer, 1, gamma=0.5))
+    trainer = RetrainTrainer(
+        lambda: torch.nn.Linear(2, 2), torch.nn.functional.cross_entropy, accuracy,
+        lambda params: torch.optim.SGD(params, lr=0.4), 2, data, data, batch_size=8, device="cpu",
+        callbacks=[callback],
+    )  # fmt: skip
+    trainer.train()
+    callback.build(trainer)
+
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+    assert callback.scheduler.optimizer is trainer.optimizer

@@ -181,4 +181,4 @@ def test_callbacks_can_differentiate_what_the_last_step_was_given() -> None:
 
 def test_a_schedule_and_a_start_epoch_are_not_both_given() -> None:
     with pytest.raises(OptionError, match="must be 0"):
-        make_trainer(schedule=OddSteps(), arch_start_epoch=1)
+        make_trainer(schedule=OddSteps(), warmup_epochs=1)

@@ -49,7 +49,7 @@ def make_sampled(batch_size: int, method: str) -> SearchTrainer:
     if method == "enas":
         trainer = EnasTrainer(
             *start, reward_accuracy, *rest, split=0.5, mutator_steps=3, mutator_steps_aggregate=2,
-            mutator_lr=0.05, samples=4, **common,
+            arch_learning_rate=0.05, samples=4, **common,
         )  # fmt: skip
     elif method == "proxyless":
         trainer = ProxylessNasTrainer(

@@ -293,7 +293,7 @@ def test_the_controller_descends_its_formula() -> None:
         objective = objective + 0.7 * written.skip_penalty / 3
     expected = torch.autograd.grad(objective, list(twin.parameters()), allow_unused=True)
     given: list[Tensor | None] = []
-    trainer.mutator_optimizer.step = lambda: given.extend(p.grad for p in mutator.parameters())
+    trainer.arch_optimizer.step = lambda: given.extend(p.grad for p in mutator.parameters())
 
     values = trainer.controller_step(batches)
 
@@ -358,7 +358,10 @@ def test_proxyless_moves_only_what_was_drawn() -> None:
     [
         (lambda: make("enas", mutator="random"), "has none"),
         (lambda: make("enas", baseline_decay=1.0), "baseline_decay"),
-        (lambda: make("proxyless", unrolled=True), "no second order"),
+        (
+            lambda: make("proxyless", unrolled=True),
+            "Trainer has no argument 'unrolled'",
+        ),
         (lambda: make("proxyless", warmup_epochs=9), r"warmup_epochs must lie in \[0, \d\)"),
         (lambda: make("proxyless", batch_size=33), r"33 samples, .* 48 \(weights\), 16 "),
         (lambda: make("random_nas", split=1.0), "between 0 and 1"),

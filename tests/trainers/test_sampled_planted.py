@@ -53,7 +53,7 @@ def is_solved(kind: str, seed: int, *, logit_lr: float | None = None, **spoilt: 
     else:
         rate = 0.005 if logit_lr is None else logit_lr
         trainer = EnasTrainer(
-            *start, reward_accuracy, *rest, mutator_lr=rate, mutator_steps=8,
+            *start, reward_accuracy, *rest, arch_learning_rate=rate, mutator_steps=8,
             mutator_steps_aggregate=5, samples=20, split=0.5, **common,
         )  # fmt: skip
     trainer.train()
