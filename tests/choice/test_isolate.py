@@ -124,7 +124,8 @@ def test_choices_inside_candidates_write_nothing_outside(active: tuple[int, ...]
 def test_a_nested_path_that_writes_after_one_that_does_not() -> None:
     def make(relu: Relu) -> nn.Module:
         inner = LayerChoice([nn.Linear(3, 3), relu()], key="inner")
-        return LayerChoice({"nested": inner, "linear": nn.Linear(3, 3)}, key="outer").double()
+        candidates = {"nested": nn.Sequential(inner), "linear": nn.Linear(3, 3)}
+        return LayerChoice(candidates, key="outer").double()
 
     torch.manual_seed(0)
     plain, writing = make(nn.ReLU), make(in_place)
