@@ -51,7 +51,7 @@ def count_flops(model: nn.Module, *inputs: Any) -> int:
 
 def _formulas() -> dict[Any, Callable[..., int]]:
     """Returns the formulas of kernels that torch's counter takes for free."""
-    named = {
+    named: dict[str, Callable[..., int]] = {
         "mv": _mv,
         "addmv": lambda _, matrix, vector, **__: _mv(matrix, vector),
         "dot": lambda x, y, **_: 2 * prod(x),
