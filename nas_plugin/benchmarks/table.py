@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas_plugin.errors import FileError
+from nas_plugin.files import open_bounded, parse_json
 
 FORMAT = "nas_plugin.table/1"
 SUFFIX = ".nastab"
@@ -34,6 +35,12 @@ _MAGIC = b"NASTABLE"
 _PREFIX = len(_MAGIC) + 8 + 32
 _ALIGN = 64
 _MAX_HEADER = 16 * 2**20
+_MAX_BYTES = 64 * 2**30
+_HEADER = {
+    "kind": str, "name": str, "release": str, "datasets": list, "rows": int, "source": dict,
+    "notes": list, "extra": dict, "data_bytes": int, "data_sha256": str, "arrays": dict,
+    "columns": list,
+}  # fmt: skip
 _DTYPES = ("<f4", "<f8", "|u1", "<u2", "<i4", "<u4", "<u8")
 
 Values = npt.NDArray[Any]
@@ -73,6 +80,7 @@ class Table:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.header = _read_header(self.path)
+        _check_header(self.header, self.path)
         size, start = self.path.stat().st_size, self.header["data_start"]
         if size != start + self.header["data_bytes"]:
             raise FileError(
@@ -80,13 +88,13 @@ class Table:
                 f"{start + self.header['data_bytes']:,}. It is truncated or was changed: "
                 "import it again."
             )
+        self.rows = int(self.header["rows"])
         try:
-            self.rows = int(self.header["rows"])
             self.columns = [Column(**entry["column"]) for entry in self.header["columns"]]
             self._entries = dict(zip(self.columns, self.header["columns"], strict=True))
-            self._arrays = dict(self.header["arrays"])
         except (KeyError, TypeError) as error:
             raise FileError(f"{self.path}: the header lacks or misspells {error}.") from error
+        self._arrays = dict(self.header["arrays"])
         self._bytes = np.memmap(self.path, np.uint8, "r")
 
     def values(self, column: Column) -> Values:
@@ -213,30 +221,38 @@ def write_table(
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            prefix = stream.read(_PREFIX)
-            if prefix[:8] != _MAGIC or len(prefix) < _PREFIX:
-                raise FileError(
-                    f"{path} is not a compact table (it does not start with {_MAGIC.decode()}). "
-                    "Make one with 'nas-plugin bench import'."
-                )
-            length = int.from_bytes(prefix[8:16], "little")
-            if length > _MAX_HEADER:
-                raise FileError(f"{path}: a header of {length:,} bytes is refused.")
-            text = stream.read(length)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    with open_bounded(path, _MAX_BYTES, packed=False) as stream:
+        prefix = stream.read(_PREFIX)
+        if prefix[:8] != _MAGIC or len(prefix) < _PREFIX:
+            raise FileError(
+                f"{path} is not a compact table (it does not start with {_MAGIC.decode()}). "
+                "Make one with 'nas-plugin bench import'."
+            )
+        length = int.from_bytes(prefix[8:16], "little")
+        if length > _MAX_HEADER:
+            raise FileError(f"{path}: a header of {length:,} bytes is refused.")
+        text = stream.read(length)
     if len(text) != length or hashlib.sha256(text).digest() != prefix[16:]:
         raise FileError(f"{path}: the header is damaged (wrong SHA-256). Import it again.")
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: the header is not JSON: {error}.") from error
+        header = parse_json(text.decode(), f"{path}: the header")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: the header is not UTF-8 text. Import it again.") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise FileError(f"{path}: the header is not of format '{FORMAT}'. Import it again.")
     header["data_start"] = _PREFIX + length
     return header
+
+
+def _check_header(header: Mapping[str, Any], path: Path) -> None:
+    """Raises FileError unless every entry of a header has its type."""
+    for name, kind in _HEADER.items():
+        value = header.get(name)
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 2**62):
+            raise FileError(
+                f"{path}: the header's '{name}' is {str(value)[:40]}, expected {kind.__name__}. "
+                "Import it again."
+            )
 
 
 def _replace(path: Path, parts: Sequence[bytes]) -> None:
@@ -256,5 +272,8 @@ def _replace(path: Path, parts: Sequence[bytes]) -> None:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open_bounded(path, _MAX_BYTES, packed=False) as stream:
+        while part := stream.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()

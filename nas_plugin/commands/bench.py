@@ -9,10 +9,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from nas_plugin.errors import ArchitectureError, FileError, OptionError
+from nas_plugin.errors import OptionError
 
 NAME = "bench"
 HELP = "import, inspect, query and compare on tabular benchmarks"
@@ -161,20 +160,13 @@ def _open(name: str) -> Any:
 
 def _architecture(text: str) -> Any:
     """Understands a row, JSON, a JSON file; anything else is the benchmark's own spelling."""
+    from nas_plugin.files import parse_json, read_json
+
     if text.isdecimal():
         return int(text)
-    source = text
-    if not text.lstrip().startswith("{") and text.endswith(".json"):
-        try:
-            source = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"{text} cannot be read: {error}.") from error
-    if source is text and not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise ArchitectureError(f"The architecture is not JSON: {error}.") from error
+    if text.lstrip().startswith("{"):
+        return parse_json(text, "The architecture")
+    return read_json(text) if text.endswith(".json") else text
 
 
 def _names(text: str | None) -> list[str]:

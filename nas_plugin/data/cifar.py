@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas_plugin.data._cifar_pickle import read_batch
 from nas_plugin.data.dataset import ArrayDataset, data_sets, find_folder
 from nas_plugin.errors import DataError
-from nas_plugin.files import read_bytes, read_npz
+from nas_plugin.files import (
+    PickledArray,
+    read_bytes,
+    read_image,
+    read_npz,
+    read_pickles,
+    read_tar,
+)
 
 MAX_BYTES = 2**30
 MEAN_10, STD_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -67,7 +72,7 @@ def _parts(
     for archive in archives:
         if (folder / archive).is_file():
             ending = ".bin" if "binary" in archive else ""
-            content = _members(folder / archive)
+            content = read_tar(folder / archive, MAX_BYTES)
             kinds.setdefault(ending, partial(_member, content, folder))
     if ".bin" in kinds:
         for name in names:
@@ -91,57 +96,41 @@ def _binary(data: bytes, label_bytes: int, name: str) -> Part:
 
 
 def _python(data: bytes, label_key: str, name: str) -> Part:
-    batch = read_batch(data, name)
-    images, labels = batch.get("data"), batch.get(label_key)
+    (batch,) = read_pickles(data, 1, name)
+    entries = batch if isinstance(batch, dict) else {}
+    # Python 2 wrote the official keys, which come as text; Python 3 writes them as bytes.
+    images, labels = (entries.get(k, entries.get(k.encode())) for k in ("data", label_key))
+    array = images.array() if isinstance(images, PickledArray) else None
     if (
-        not isinstance(images, np.ndarray)
-        or images.dtype != np.uint8
-        or images.ndim != 2
-        or images.shape[1] != PIXELS
+        array is None
+        or array.dtype != np.uint8
+        or array.ndim != 2
+        or array.shape[1] != PIXELS
         or not isinstance(labels, list)
-        or len(labels) != len(images)
+        or len(labels) != len(array)
+        or not all(type(label) is int and 0 <= label < 100 for label in labels)
     ):
-        raise DataError(f"{name} needs 'data' (N, {PIXELS}) uint8 and '{label_key}', N entries.")
-    return images.reshape(-1, 3, 32, 32), [int(label) for label in labels]
+        raise DataError(
+            f"{name} needs 'data' (N, {PIXELS}) uint8 and '{label_key}', N class numbers. Get the "
+            "official archive."
+        )
+    return array.reshape(-1, 3, 32, 32), labels
 
 
 def _mosaics(folder: Path, names: Sequence[str], split: str) -> Iterator[Part]:
     """Yields batches drawn as 100x100 tiles of 32x32 pixels, row by row."""
-    from PIL import Image, UnidentifiedImageError
-
     labels = read_npz(folder / "labels.npz").get(split)
-    if labels is None or len(labels) != 10_000 * len(names):
-        raise DataError(f"{folder}/labels.npz needs '{split}' with {10_000 * len(names)} labels.")
+    n = 10_000 * len(names)
+    if labels is None or labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise DataError(f"{folder}/labels.npz needs '{split}' with {n} whole numbers.")
     for i, name in enumerate(names):
         path = folder / f"{name}.webp"
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{path} cannot be read as an image: {error}.") from error
+        pixels = np.asarray(read_image(path))
         if pixels.shape != (3200, 3200, 3):
             raise DataError(f"{path} must be 3200x3200 pixels, found {pixels.shape[:2]}.")
         tiles = pixels.reshape(100, 32, 100, 32, 3).transpose(0, 2, 4, 1, 3)
         batch = labels[10_000 * i : 10_000 * (i + 1)]
         yield tiles.reshape(-1, 3, 32, 32), batch.astype(int).tolist()
-
-
-def _members(archive: Path) -> dict[str, bytes]:
-    """Returns the files of an archive by their last name; nothing is written to the disk."""
-    found: dict[str, bytes] = {}
-    total = 0
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.isfile() else None
-                if file is not None:
-                    total += member.size
-                    if total > MAX_BYTES:
-                        raise DataError(f"{archive} unpacks to more than {MAX_BYTES} bytes.")
-                    found[Path(member.name).name] = file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{archive} cannot be read: {error}. Get it anew.") from error
-    return found
 
 
 def _member(content: dict[str, bytes], folder: Path, name: str) -> bytes:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 import os
-import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import torch
 from torch import Tensor
 
 from nas_plugin.data.vocabulary import PADDING, Vocabulary
-from nas_plugin.errors import DataError, FileError, OptionError
+from nas_plugin.errors import DataError, OptionError
+from nas_plugin.files import read_lines
 
 MAX_LINE_BYTES = 2**16
+#: The largest published file unpacks to 5.6 GB.
+MAX_BYTES = 16 * 2**30
+_LARGEST = 1e30  # in single precision more could become infinite
 #: Words without a vector are drawn uniformly from ±0.25, about the spread of the published vectors.
 SPREAD = 0.25
 
@@ -46,14 +46,7 @@ def load_glove(
     table[PADDING] = 0
     missing = {word for word in vocabulary.words if word in vocabulary}
     known = len(missing)
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with cast(BinaryIO, opener(path, "rb")) as file:
-            _fill(table, file, path, vocabulary, missing)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}. Check the path.") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path} cannot be read: {error}. Check or replace the file.") from error
+    _fill(table, path, vocabulary, missing)
     if len(missing) == known:
         raise DataError(
             f"{path} holds no word of the vocabulary ({known} words). Check that it is the file "
@@ -62,16 +55,11 @@ def load_glove(
     return table
 
 
-def _fill(
-    table: Tensor, file: BinaryIO, path: Path, vocabulary: Vocabulary, missing: set[str]
-) -> None:
+def _fill(table: Tensor, path: Path, vocabulary: Vocabulary, missing: set[str]) -> None:
     """Writes the vectors of the words in `missing` into their rows, and removes the words."""
-    size, number = table.shape[1], 0
-    while line := file.readline(MAX_LINE_BYTES):
-        number += 1
+    size = table.shape[1]
+    for number, line in read_lines(path, MAX_BYTES, MAX_LINE_BYTES):
         where = f"{path}, line {number}"
-        if len(line) == MAX_LINE_BYTES:
-            raise DataError(f"{where} is longer than {MAX_LINE_BYTES} bytes, so no word vector.")
         try:
             # From the right: a few published words hold spaces themselves.
             word, *fields = line.decode("utf-8").rstrip("\r\n").rsplit(" ", size)
@@ -96,4 +84,4 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) < _LARGEST else None

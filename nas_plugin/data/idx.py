@@ -38,6 +38,8 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * data[3]
     sizes = data[4:header]
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+    if 0 in shape[1:]:
+        raise DataError(f"{path} announces an array {shape}, which holds nothing.")
     # Python's integers: in 64 bits the product of a forged header wraps round.
     size = math.prod(shape) if len(sizes) == header - 4 else -1
     if size != len(data) - header:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from nas_plugin.data.dataset import data_sets
 from nas_plugin.data.statistics import Statistics, channel_statistics
 from nas_plugin.errors import DataError, OptionError
-from nas_plugin.files import read_json
+from nas_plugin.files import read_image, read_json
 from nas_plugin.files.shape import FLAG, NUMBER, Is, Optional, check_json
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".gif", ".tif", ".tiff"})
@@ -119,14 +119,10 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import ImageOps
 
         path, label = self.files[index]
-        try:
-            with Image.open(path) as image:
-                square = ImageOps.fit(image.convert("RGB"), (self.size, self.size))
-        except (OSError, UnidentifiedImageError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an image: {error}.") from error
+        square = ImageOps.fit(read_image(path), (self.size, self.size))
         return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1), label
 
 

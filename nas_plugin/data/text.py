@@ -160,7 +160,8 @@ def read_sentences(path: Path, classes: int, *, lower: bool = True) -> list[Sent
         if not line.strip():
             continue
         label, *words = (line.lower() if lower else line).split()
-        if not (label.isascii() and label.isdigit() and int(label) < classes) or not words:
+        known = label.isascii() and label.isdigit() and len(label) < 9 and int(label) < classes
+        if not known or not words:
             raise DataError(
                 f"{path}, line {number}: expected a class from 0 to {classes - 1} and words, found "
                 f"{line[:60]!r}."

@@ -62,16 +62,27 @@ class SearchLog:
         for event in events[1:]:
             if event["event"] == "ask":
                 proposal = self._strategy.ask()
-                if proposal.to_json() != event["proposal"]:
+                if proposal.to_json() != event.get("proposal"):
                     raise StrategyError(
                         f"{self.path}: proposal {proposal.id} of the log is not what the strategy "
                         "proposes. Its seed, options and constraint must be those of the log."
                     )
             else:
-                outcome = Outcome.from_json(event["outcome"])
+                outcome = self._outcome(event)
                 self._strategy.tell(event["id"], outcome)
                 outcomes.append(outcome)
         return outcomes
+
+    def _outcome(self, event: dict[str, Any]) -> Outcome:
+        try:
+            if type(event["id"]) is not int:
+                raise TypeError("'id' is no whole number")
+            return Outcome.from_json(event["outcome"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(
+                f"{self.path}: an event 'tell' is damaged ({error}). Restore the file, or begin "
+                "the search anew with another one."
+            ) from error
 
     def asked(self, proposal: Proposal) -> None:
         """Notes a proposal before it is evaluated."""

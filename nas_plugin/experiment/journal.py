@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nas_plugin.errors import FileError
+from nas_plugin.files import parse_json, read_bytes, read_lines
 from nas_plugin.files.write import sync_folder
 
 #: The folder of nas_plugin's own files, inside the experiment's and inside a trial's folder.
 FOLDER = "nas_plugin"
 
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 2**30
+_MAX_LINE = 16 * 2**20
 
 
 def journal_path(experiment: Path) -> Path:
@@ -80,25 +82,23 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
             f"There is no journal at {path}. Only experiments whose tuner is "
             "nas_plugin.experiment.NasTuner have one."
         )
-    if path.stat().st_size > _MAX_BYTES:
-        raise FileError(f"{path} is larger than {_MAX_BYTES} bytes, which no journal is.")
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                entry = json.loads(line)
-            except ValueError as error:
-                raise FileError(f"{path}, line {number + 1}: not JSON ({error}).") from error
-            if not isinstance(entry, dict) or entry.get("n") != number:
-                raise FileError(
-                    f"{path}, line {number + 1}: expected event number {number}; lines are "
-                    "missing or were changed. Restore the file from a copy."
-                )
-            yield entry
+    for number, line in read_lines(path, _MAX_BYTES, _MAX_LINE):
+        if not line.endswith(b"\n"):
+            return
+        where = f"{path}, line {number}"
+        try:
+            entry = parse_json(line.decode(), where)
+        except UnicodeDecodeError as error:
+            raise FileError(f"{where} is not UTF-8 text. Restore the file from a copy.") from error
+        if not isinstance(entry, dict) or entry.get("n") != number - 1:
+            raise FileError(
+                f"{where}: expected event number {number - 1}; lines are "
+                "missing or were changed. Restore the file from a copy."
+            )
+        yield entry
 
 
 def _complete_size(path: Path) -> int:
     """Returns the number of bytes up to the last complete line."""
-    data = path.read_bytes()
+    data = read_bytes(path, _MAX_BYTES)
     return data.rfind(b"\n") + 1

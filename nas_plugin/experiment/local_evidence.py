@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas_plugin.errors import FileError
 from nas_plugin.experiment import trial_files
 from nas_plugin.experiment.journal import FOLDER
 from nas_plugin.experiment.outcome import Evidence
+from nas_plugin.files import parse_json, read_lines
+
+_MAX_BYTES, _MAX_LINE = 2**30, 2**20
 
 
 class LocalEvidence:
@@ -70,14 +73,27 @@ class LocalEvidence:
     def _of_process(self, trial: str) -> list[dict[str, Any]]:
         """Returns what the guard wrote about a trial's latest process."""
         if self._exits.is_file():
-            with self._exits.open("rb") as lines:
-                lines.seek(self._offset)
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._offset += len(line)
-                    entry = json.loads(line)
-                    if entry["event"] == "start":
-                        self._processes[entry["trial"]] = []
-                    self._processes.setdefault(entry["trial"], []).append(entry)
+            for _, line in read_lines(self._exits, _MAX_BYTES, _MAX_LINE, start=self._offset):
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                entry = parse_json(line.decode(errors="replace"), str(self._exits))
+                if not _is_exit_record(entry):
+                    raise FileError(
+                        f"{self._exits}: found {line[:80]!r}, which is no start, stop or exit of "
+                        "a trial. Restore the file from a copy."
+                    )
+                if entry["event"] == "start":
+                    self._processes[entry["trial"]] = []
+                self._processes.setdefault(entry["trial"], []).append(entry)
         return self._processes.get(trial, [])
+
+
+def _is_exit_record(entry: Any) -> bool:
+    """Says whether an entry is what the guard writes about a process."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("trial"), str)
+        and entry.get("event") in ("start", "stop", "exit")
+        and (entry["event"] != "exit" or {"code", "signal"} <= set(entry))
+    )

@@ -12,11 +12,13 @@ from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.launch import Portal, Running, resume
 from nas_plugin.experiment.manager_api import ManagerGoneError
 from nas_plugin.experiment.processes import dispatcher_alive, end_orphans
+from nas_plugin.files import open_bounded
 
 Trouble = Literal["manager", "dispatcher", "idle", "error"]
 _POLL = 1.0
 _LOOK = 3.0
 _TAIL = 10_000
+_MAX_LOG = 2**40  # of which the end is read
 #: NNI's words when the tuner's process needs long, and how often it may.
 _TOO_SLOW = "did not connect in 10 seconds"
 _SLOW_STARTS = 3
@@ -163,7 +165,7 @@ def last_words(running: Running) -> str:
     path = running.folder / "log" / "dispatcher.log"
     if not path.is_file():
         return ""
-    with path.open("rb") as log:
+    with open_bounded(path, _MAX_LOG) as log:
         log.seek(max(0, path.stat().st_size - _TAIL))
         lines = log.read().decode(errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -59,7 +60,8 @@ def load_checkpoint(path: PathLike) -> dict[str, Any]:
     """
     import torch
 
-    payload = _verified(read_bytes(path, MAX_BYTES), path)
+    payload = _verified(read_bytes(path, MAX_BYTES, packed=False), path)
+    _check_members(payload, path)
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for what it refuses to load
@@ -108,6 +110,24 @@ def _verified(data: bytes, path: PathLike) -> memoryview:
             f"{path} {what}: the content does not fit its checksum. Use an earlier checkpoint."
         )
     return payload
+
+
+def _check_members(payload: memoryview, path: PathLike) -> None:
+    """Refuses what `torch.save` does not write: packed members, or more than the file's size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint: its content is no archive of torch.save ({error}). Use a "
+            "checkpoint that a trainer wrote."
+        ) from error
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if not stored or sum(member.file_size for member in members) > len(payload):
+        raise CheckpointError(
+            f"{path} holds packed data, which torch.save does not write, and unpacks to an unknown "
+            "size. Use a checkpoint that a trainer wrote."
+        )
 
 
 def _check_plain(value: Any, where: str, depth: int) -> None:

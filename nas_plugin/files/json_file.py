@@ -11,6 +11,7 @@ from nas_plugin.errors import FileError
 from nas_plugin.files.read import MAX_TEXT_BYTES, PathLike, read_text
 
 MAX_DEPTH = 64
+_MAX_DIGITS = 20  # those of the largest number of 64 bits
 
 # An unfinished string ends with the text, so that no part is scanned twice.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\(?:.|\Z)[^"\\]*)*(?:"|\Z)|[\[{\]}]|-?Infinity|NaN', re.DOTALL)
@@ -30,8 +31,16 @@ def read_json(path: PathLike, max_bytes: int = MAX_TEXT_BYTES, max_depth: int = 
     return parse_json(read_text(path, max_bytes), str(path), max_depth)
 
 
-def parse_json(text: str, name: str, max_depth: int = MAX_DEPTH) -> Any:
+def parse_json(
+    text: str, name: str, max_depth: int = MAX_DEPTH, *, lone_surrogates: bool = False
+) -> Any:
     """Returns the value of JSON text; `name` is what errors call it.
+
+    Args:
+        text: The text.
+        name: Name of its source, as errors call it.
+        max_depth: The deepest nesting that is accepted.
+        lone_surrogates: Whether halves of characters pass, as in file names that are no UTF-8.
 
     Numpy values, as json-tricks writes them, come back as plain numbers and lists.
 
@@ -48,12 +57,20 @@ def parse_json(text: str, name: str, max_depth: int = MAX_DEPTH) -> Any:
             )
         return value
 
+    def whole(digits: str) -> int:
+        if len(digits) > _MAX_DIGITS:
+            raise FileError(
+                f"{name} holds the number {digits[:40]}… of {len(digits)} digits; {_MAX_DIGITS} is "
+                "the most."
+            )
+        return int(digits)
+
     def plain(found: dict[str, Any]) -> Any:
         return _from_numpy(found, name) if "__ndarray__" in found else found
 
     try:
-        value = json.loads(text, parse_float=number, object_hook=plain)
-        if "\\u" in text:
+        value = json.loads(text, parse_float=number, parse_int=whole, object_hook=plain)
+        if "\\u" in text and not lone_surrogates:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:

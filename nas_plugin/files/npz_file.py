@@ -2,72 +2,84 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
+import math
 from typing import TYPE_CHECKING, Any
 
 from nas_plugin.errors import FileError
 from nas_plugin.files.read import PathLike
+from nas_plugin.files.zip_file import open_zip, read_member
 
 if TYPE_CHECKING:
     import numpy as np
 
+    Array = np.ndarray[Any, np.dtype[Any]]
+
 MAX_ARRAY_BYTES = 4 * 2**30
 _PLAIN_KINDS = "biufcSU"
+_MAX_HEADER = 10_000
 
 
-def read_npz(
-    path: PathLike, max_bytes: int = MAX_ARRAY_BYTES
-) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+def read_npz(path: PathLike, max_bytes: int = MAX_ARRAY_BYTES) -> dict[str, Array]:
     """Returns all arrays of an npz file; arrays of objects, which would run code, are refused.
 
     Raises:
-        FileError: If it is no such file, or its arrays would not fit into `max_bytes`.
+        FileError: If it is no such file, an array's header does not fit its data, or the arrays
+            would not fit into `max_bytes`.
     """
-    import numpy as np
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive.infolist(), str(path), max_bytes)
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except FileError:
-        raise
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}. Check the path.") from error
-    except Exception as error:  # zipfile and numpy raise many kinds for what is damaged
-        raise FileError(
-            f"{path} is not an npz file of plain arrays ({error}). Save it with numpy.savez, "
-            "without object arrays."
-        ) from error
-    for name, array in found.items():
-        # What is no array comes back as bytes; an array of nothing can claim any length.
-        if not isinstance(array, np.ndarray) or not array.dtype.itemsize:
-            raise FileError(f"{path}: '{name}' is no array. Save it with numpy.savez.")
-        if array.dtype.kind not in _PLAIN_KINDS:
-            raise FileError(
-                f"{path}: '{name}' has the type {array.dtype}; numbers and text are accepted. "
-                "Save its fields as arrays of their own."
-            )
+    found: dict[str, Array] = {}
+    with open_zip(path, max_bytes) as archive:
+        for member in archive.infolist():
+            name = member.filename
+            where = f"{path}: '{name[:80]}'"
+            if not name.endswith(".npy") or name[:-4] in found:
+                raise FileError(
+                    f"{where} is what numpy.savez does not write: each name ends with .npy and "
+                    "appears once. Save it with numpy.savez."
+                )
+            found[name[:-4]] = _array(read_member(archive, member, path), where)
     return found
 
 
-def _check_members(members: list[zipfile.ZipInfo], path: str, max_bytes: int) -> None:
-    size = sum(member.file_size for member in members)
-    if size > max_bytes:
+def npz_names(path: PathLike) -> set[str]:
+    """Returns the names of the arrays of an npz file.
+
+    Raises:
+        FileError: If it is no such file.
+    """
+    with open_zip(path, MAX_ARRAY_BYTES) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist()}
+
+
+def _array(data: bytes, where: str) -> Array:
+    """Returns the array of a npy file, whose header is believed only where the data fit it."""
+    import numpy as np
+
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, by_columns, dtype = read(stream, max_header_size=_MAX_HEADER)
+        data = data[stream.tell() :]
+        if dtype.kind not in _PLAIN_KINDS or not dtype.itemsize:
+            raise FileError(
+                f"{where} has the type {str(dtype)[:80]}; numbers and text are accepted. Save its "
+                "fields as arrays of their own."
+            )
+        # Python's integers: in 64 bits the product of a forged header wraps round.
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
+            raise ValueError(f"its header announces {shape} of {dtype}, {len(data)} bytes follow")
+        array = np.frombuffer(bytearray(data), dtype)
+        if dtype.kind == "U":
+            array.tolist()  # raises ValueError for a code point that does not exist
+        return array.reshape(shape, order="F" if by_columns else "C")
+    except FileError:
+        raise
+    except Exception as error:  # numpy raises many kinds for a damaged header
         raise FileError(
-            f"{path} unpacks to {size} bytes; {max_bytes} is the most accepted. Check that it is "
-            "the file you mean."
-        )
-    seen: set[str] = set()
-    for member in members:
-        if member.filename in seen or not member.filename.endswith(".npy"):
-            raise FileError(
-                f"{path} holds '{member.filename[:80]}', which numpy.savez does not write: each "
-                "name ends with .npy and appears once. Save it with numpy.savez."
-            )
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FileError(
-                f"{path}: '{member.filename[:80]}' is compressed by a method that numpy does not "
-                "use. Save it with numpy.savez_compressed."
-            )
-        seen.add(member.filename)
+            f"{where} is no plain array ({str(error)[:200]}). Save it with numpy.savez, without "
+            "object arrays."
+        ) from error

@@ -21,6 +21,7 @@ from nas_plugin.files.read import PathLike, read_text
 MAX_BYTES = 2**20
 MAX_DEPTH = 64
 _MAX_EXPANDED = 4 * 2**20
+_MAX_NODES = 50_000  # about a second of PyYAML
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -61,7 +62,7 @@ class _PlainLoader(yaml.SafeLoader):
     def __init__(self, text: str, max_depth: int) -> None:
         super().__init__(text)
         self._max_depth = max_depth
-        self._open = 0
+        self._open = self._count = 0
         self._extents: dict[int, tuple[int, int]] = {}  # of finished nodes: size, depth
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -71,6 +72,9 @@ class _PlainLoader(yaml.SafeLoader):
             if id(node) not in self._extents:
                 raise _refusal("an alias stands inside its own anchor", mark)
             return node
+        self._count += 1
+        if self._count > _MAX_NODES:
+            raise _refusal(f"more than {_MAX_NODES} values", mark)
         self._open += 1
         if self._open > self._max_depth:
             raise _refusal(f"nested more than {self._max_depth} deep", mark)

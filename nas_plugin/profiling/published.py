@@ -66,8 +66,12 @@ def fit_cost_table(
     """
     column = _column(path, device)
     arch = read_npz(path).get("arch")
-    if arch is None or arch.ndim != 2 or len(arch) != len(column):
-        raise FileError(f"{path}: expected 'arch' (architectures, places) beside '{device}'.")
+    if arch is None or arch.ndim != 2 or len(arch) != len(column) or arch.dtype.kind not in "iu":
+        raise FileError(
+            f"{path}: expected 'arch' (architectures, places), whole numbers, beside '{device}'."
+        )
+    if arch.size == 0 or int(arch.min()) < 0:
+        raise FileError(f"{path}: 'arch' is empty or holds negative numbers of operations.")
     if arch.shape[1] != len(keys) or int(arch.max()) >= len(candidates):
         raise OptionError(
             f"{path} has {arch.shape[1]} places of up to {int(arch.max()) + 1} operations; got "
@@ -111,4 +115,10 @@ def _column(path: str | Path, device: str) -> Any:
     if device not in arrays or arrays[device].ndim != 1:
         known = ", ".join(sorted(n for n, a in arrays.items() if a.ndim == 1))
         raise OptionError(f"{path} holds no latencies of '{device}'. It holds {known}.")
-    return arrays[device]
+    column = arrays[device]
+    if column.dtype.kind not in "fiu" or not np.isfinite(column).all() or (column < 0).any():
+        raise FileError(
+            f"{path}: '{device}' holds what is no latency. Every entry is a finite number of ms, "
+            "not below 0."
+        )
+    return column

@@ -44,6 +44,8 @@ def write_report(
     """
     folder, out_path = Path(folder), Path(out_path)
     records = read_jsonl(folder / "search.jsonl")
+    for number, record in enumerate(records, start=1):
+        _check(record, f"{folder / 'search.jsonl'}, record {number}")
     if not records:
         raise FileError(
             f"{folder / 'search.jsonl'} has no records yet: there is nothing to report."
@@ -61,6 +63,27 @@ def write_report(
     ]
     write_atomic(out_path, _page(title, parts))
     return out_path
+
+
+def _check(record: Record, where: str) -> None:
+    """Raises FileError unless what the report reads of a record is of the right type."""
+    for name in ("step", "epoch", "time"):
+        value = record.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15:
+            raise FileError(f"{where}: '{name}' is {str(value)[:40]}, expected a number.")
+    probabilities = record.get("probabilities", {})
+    if record.get("phase") == "choices":
+        lacking = {"step", "epoch", "probabilities"} - set(record)
+        if lacking:
+            raise FileError(f"{where} is of phase 'choices' and lacks {sorted(lacking)}.")
+    if not isinstance(probabilities, dict) or not all(
+        isinstance(row, dict)
+        and all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in row.values())
+        for row in probabilities.values()
+    ):
+        raise FileError(
+            f"{where}: 'probabilities' must map each key to candidates and their probabilities."
+        )
 
 
 def latest_architecture(folder: str | Path) -> Path | None:

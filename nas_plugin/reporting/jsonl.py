@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from nas_plugin.errors import FileError, OptionError
+from nas_plugin.files import parse_json, read_lines
 
 # What places a record; everything else in it is a metric.
 POSITION = ("step", "epoch", "phase", "time")
-MAX_LINE = 64 * 1024 * 1024
+MAX_LINE = 64 * 2**20
+MAX_BYTES = 4 * 2**30
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -114,24 +116,21 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
         FileError: If the file cannot be read or a line is not a JSON object.
     """
     records = []
-    try:
-        with Path(path).open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE + 1):
-                number += 1
-                if not line.strip():
-                    continue
-                try:
-                    records.append(_record(line))
-                except ValueError as error:
-                    if not line.endswith(b"\n") and len(line) <= MAX_LINE:
-                        break
-                    raise FileError(
-                        f"{path}, line {number}: {error}. Every line of a log is one JSON object; "
-                        "mend or remove the line."
-                    ) from error
-    except OSError as error:
-        raise FileError(f"Cannot read the log {path}: {error.strerror}.") from error
+    for number, line in read_lines(path, MAX_BYTES, MAX_LINE):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}: this record"
+        try:
+            found = _restored(parse_json(line.decode(), where, lone_surrogates=True))
+            if not isinstance(found, dict):
+                raise FileError(f"{where} is no JSON object. Mend or remove the line.")
+        except (UnicodeDecodeError, FileError) as error:
+            if not line.endswith(b"\n"):
+                break
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"{where} is not UTF-8 text. Mend or remove the line.") from error
+        records.append(found)
     return records
 
 
@@ -161,39 +160,12 @@ def plain(value: Any, where: str) -> Any:
     )
 
 
-def _record(line: bytes) -> dict[str, Any]:
-    if len(line) > MAX_LINE:
-        raise ValueError(f"longer than {MAX_LINE} bytes")
-    try:
-        found = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError("not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__} instead of an object")
-    return found
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = {key: _restored(value) for key, value in pairs}
-    if len(read) != len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name '{twice}' occurs twice")
-    return read
-
-
 def _restored(value: Any) -> Any:
     if isinstance(value, str):
         return _NON_FINITE.get(value, value)
+    if isinstance(value, dict):
+        return {key: _restored(entry) for key, entry in value.items()}
     return [_restored(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON; write it as a string")
 
 
 def _check_end_of_line(path: Path, position: int) -> None:

@@ -106,5 +106,12 @@ class CostTable:
                 fixed=float(data.get("fixed", 0.0)),
                 about=dict(data.get("about", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"{path} is no cost table: {error!r}.") from error
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            SpaceError,
+        ) as error:
+            raise FileError(f"{path} is no cost table: {str(error)[:200]}.") from error

@@ -78,8 +78,10 @@ class Outcome:
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         """Reads what `to_json` wrote."""
         metrics = {name: _number(value) for name, value in data["metrics"].items()}
-        seconds = data["seconds"]
-        return cls(metrics, data["failure"], None if seconds is None else _number(seconds))
+        seconds, failure = data["seconds"], data["failure"]
+        if failure is not None and not isinstance(failure, str):
+            raise TypeError(f"failure is text or null, got {type(failure).__name__}")
+        return cls(metrics, failure, None if seconds is None else _number(seconds))
 
 
 @dataclass(eq=False)
@@ -120,4 +122,6 @@ def _spell(value: float) -> float | str:
 
 
 def _number(value: float | str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError(f"expected a number, got {type(value).__name__}")
     return float(value) if isinstance(value, str) else value

@@ -111,7 +111,7 @@ def test_another_file_is_refused_with_the_next_step(tmp_path):
     other.write_text("hello")
     with pytest.raises(FileError, match="bench import"):
         Table(other)
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="There is no file"):
         Table(tmp_path / "missing.nastab")
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from nas_plugin.commands import bench
-from nas_plugin.errors import ArchitectureError, BenchmarkError, FileError, OptionError
+from nas_plugin.errors import BenchmarkError, FileError, OptionError
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_top_is_by_validation_unless_test_is_asked_for(run, table):
 def test_wrong_requests_are_errors_that_help(run, table, tmp_path):
     with pytest.raises(BenchmarkError, match="Allowed: accuracy, regret"):
         run("query", table, "0", "--metric", "loss")
-    with pytest.raises(ArchitectureError, match="not JSON"):
+    with pytest.raises(FileError, match="not JSON"):
         run("query", table, "{")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="There is no file"):
         run("query", table, tmp_path / "gone.json")
     with pytest.raises(OptionError, match="at least 1"):
         run("top", table, "-n", "0")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas_plugin.data import Vocabulary, load_glove
-from nas_plugin.errors import DataError, FileError, NasError, OptionError
+from nas_plugin.errors import FileError, NasError, OptionError
 
 VOCABULARY = Vocabulary(["film", "rare", "dull"])
 CONTENT = "the 9 9 9\nfilm 0.5 -1e-1 2\n. . . 4 5 6\ndull 1 2 3\n"
@@ -56,7 +56,7 @@ def test_the_first_of_equal_words_counts(tmp_path: Path) -> None:
 def test_lines_of_another_form_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "glove.txt"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(NasError, match=message):
         load_glove(file, VOCABULARY, 3)
 
 

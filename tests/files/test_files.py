@@ -32,7 +32,7 @@ from nas_plugin.files import (
         ('{"a": 1e999}', "out of range"),
         ("[" * 65 + "]" * 65, "nested 65 deep"),
         ('{"a":' * 100_000, "nested 100000 deep"),
-        ('{"a": 1' + "0" * 5000 + "}", "not JSON that can be read"),
+        ('{"a": 1' + "0" * 5000 + "}", "of 5001 digits; 20 is the most"),
         ('{"a": 1} x', "not JSON"),
     ],
 )

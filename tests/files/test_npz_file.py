@@ -41,14 +41,14 @@ def test_arrays_of_numbers_and_text_come_back(tmp_path: Path, save: object) -> N
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.npy", npy("(1000000000000000,)"))], "not an npz file"),
-        ([("a.npy", npy("(2,)", data=b"1234"))], "not an npz file"),
-        ([("a.npy", npy("(1000000000000,)", "'|V0'"))], "'a' is no array"),
+        ([("a.npy", npy("(1000000000000000,)"))], "0 bytes follow"),
+        ([("a.npy", npy("(2,)", data=b"1234"))], "4 bytes follow"),
+        ([("a.npy", npy("(1000000000000,)", "'|V0'"))], "has the type"),
         ([("a.npy", npy("(1,)", "[('x', '<i4')]", b"1234"))], "has the type"),
-        ([("a.npy", npy("(1,)", "'|O'", b"cos\nsystem\n."))], "Object arrays cannot be loaded"),
-        ([("a.npy", npy("__import__('os')"))], "not an npz file"),
-        ([("a.npy", b"hello")], "'a' is no array"),
-        ([("a.txt", b"hello")], "holds 'a.txt'"),
+        ([("a.npy", npy("(1,)", "'|O'", b"cos\nsystem\n."))], "has the type object"),
+        ([("a.npy", npy("__import__('os')"))], "no plain array"),
+        ([("a.npy", b"hello")], "no plain array"),
+        ([("a.txt", b"hello")], "'a.txt' is what numpy.savez does not write"),
     ],
 )
 def test_what_is_no_plain_array_is_refused(
@@ -68,10 +68,13 @@ def test_a_name_may_appear_once(tmp_path: Path) -> None:
 def test_unpacked_size_and_methods_are_bounded(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros(100_000, np.uint8))
     assert (tmp_path / "a.npz").stat().st_size < 2_000
-    with pytest.raises(FileError, match="unpacks to 100128 bytes; 100000 is"):
+    with pytest.raises(FileError, match="unpacks to 100128 bytes in 1 files; 100000 is"):
         read_npz(tmp_path / "a.npz", max_bytes=100_000)
+    write(tmp_path / "bomb.npz", ("x.npy", bytes(2**27)), method=zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileError, match="67108864 is the most"):
+        read_npz(tmp_path / "bomb.npz")
     packed = write(tmp_path / "b.npz", ("x.npy", npy("(0,)")), method=zipfile.ZIP_BZIP2)
-    with pytest.raises(FileError, match="compressed by a method"):
+    with pytest.raises(FileError, match="packed by a method"):
         read_npz(packed)
     with pytest.raises(FileError, match="There is no file"):
         read_npz(tmp_path / "none.npz")

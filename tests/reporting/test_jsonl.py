@@ -119,11 +119,11 @@ def test_a_torn_last_line_is_left_out(tmp_path):
     ("line", "says"),
     [
         (b'{"a": 1', "not JSON"),
-        (b"[1]", "a list instead of an object"),
-        (b'{"a": 1, "a": 2}', "the name 'a' occurs twice"),
-        (b'{"a": NaN}', "NaN is not JSON"),
+        (b"[1]", "no JSON object"),
+        (b'{"a": 1, "a": 2}', "the key 'a' twice"),
+        (b'{"a": NaN}', "NaN, which is not JSON"),
         (b"\xff", "not UTF-8"),
-        (b'{"a": ' + b"[" * 200_000, "not JSON|nested too deeply"),
+        (b'{"a": ' + b"[" * 200_000, "nested 200001 deep"),
     ],
 )
 def test_a_damaged_line_is_named_with_its_file_and_number(tmp_path, line, says):

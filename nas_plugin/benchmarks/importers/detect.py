@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from nas_plugin.benchmarks.importers.nasbench201_official import import_nasbench
 from nas_plugin.benchmarks.importers.user_table import import_user_table, open_text
 from nas_plugin.benchmarks.table import SUFFIX
 from nas_plugin.errors import FileError
+from nas_plugin.files import npz_names
 
 Importer = Callable[[Path, Path | None, str | None], Path]
 
@@ -65,11 +64,8 @@ def _importer(path: Path) -> Importer:
     if name.endswith(".npz"):
         return import_nasbench201_npz if _is_nasbench201(path) else _user
     if name.endswith((".csv", ".csv.gz")):
-        try:
-            with open_text(path) as stream:
-                first = stream.readline(200)
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-            raise FileError(f"{path} is not a readable CSV file: {error}.") from error
+        with open_text(path, whole=False) as stream:
+            first = stream.readline(200)
         return import_nasbench1shot1_csv if first.startswith("adjacency7x7,") else _user
     raise FileError(
         f"{path}: the form is not known by its name. Known: .pth, .pickle.pbz2 and folders of "
@@ -82,9 +78,4 @@ def _user(path: Path, out: Path | None, release: str | None) -> Path:
 
 
 def _is_nasbench201(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise FileError(f"{path} is not an npz file: {error}.") from error
-    return {"ops.npy", "op_names.npy", "n_seeds.npy"} <= members
+    return {"ops", "op_names", "n_seeds"} <= npz_names(path)

@@ -8,7 +8,6 @@ evaluation has seconds (2) and train, validation and test accuracy (3, 4, 5).
 from __future__ import annotations
 
 import base64
-import json
 import math
 from array import array
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from nas_plugin.benchmarks.importers.tfrecord import read_tfrecord
 from nas_plugin.benchmarks.nasbench101 import pack_graph, split_hash
 from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
+from nas_plugin.files import parse_json
 from nas_plugin.space.encodings.nasbench101 import Graph
 
 _REPEATS = 3
@@ -52,7 +52,7 @@ class _Runs:
             FileError: If it is none, or its graph and hash do not belong together.
         """
         try:
-            text, epochs, bits, ops, metrics = json.loads(record)
+            text, epochs, bits, ops, metrics = parse_json(record.decode(), "row")
             if type(epochs) is not int or not 0 < epochs < 100_000:
                 raise ValueError(f"{epochs!r} epochs")
             params, values = _metrics(base64.b64decode(metrics, validate=True))
@@ -63,8 +63,8 @@ class _Runs:
                 self.graphs[text] = known
             elif known.spelled != (bits, ops):
                 raise ValueError("another graph than an earlier row of the same hash")
-        except (ValueError, TypeError, AttributeError, ArchitectureError, RecursionError) as error:
-            raise FileError(f"{what} is no NAS-Bench-101 row: {error}.") from error
+        except (ValueError, TypeError, AttributeError, ArchitectureError, FileError) as error:
+            raise FileError(f"{what} is no NAS-Bench-101 row: {str(error)[:200]}.") from error
         self.positions.append(known.position)
         self.epochs.append(epochs)
         self.values.extend(values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
 from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
 from nas_plugin.errors import FileError
+from nas_plugin.files import read_npz
 from nas_plugin.space.encodings.nasbench201 import KEYS, OPS
 
 RELEASES = {
@@ -40,7 +39,7 @@ def import_nasbench201_npz(path: Path, out: Path | None, release: str | None) ->
         OptionError: If the release is another.
     """
     name = choose_release(path, release, tuple(RELEASES))
-    arrays = _load(path)
+    arrays = read_npz(path)
     try:
         if tuple(arrays["op_names"].tolist()) != OPS:
             raise FileError(f"{path}: 'op_names' is {arrays['op_names'].tolist()}, not {OPS}.")
@@ -54,7 +53,7 @@ def import_nasbench201_npz(path: Path, out: Path | None, release: str | None) ->
     latency = path.with_name("latency_ms.npz")
     if latency.is_file():
         source[latency.name] = sha256_of(latency)
-        for device, values in _load(latency).items():
+        for device, values in read_npz(latency).items():
             columns[Column(f"latency_ms_{device}", goal="min")] = values
     for column, values in columns.items():
         if values.shape != (_ROWS,):
@@ -70,14 +69,6 @@ def import_nasbench201_npz(path: Path, out: Path | None, release: str | None) ->
         source=source,
         notes=NOTES,
     )
-
-
-def _load(path: Path) -> dict[str, Values]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, zlib.error) as error:
-        raise FileError(f"{path} is not a readable npz file: {error}.") from error
 
 
 def _accuracies(arrays: dict[str, Values], *, old: bool) -> dict[Column, Values]:

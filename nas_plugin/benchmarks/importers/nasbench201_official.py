@@ -9,13 +9,13 @@ Their structure (NAS-Bench-201 `api_201.py`, NATS-Bench `api_topology.py`)::
     run     {"epochs", "params", "flop", "latency", "train_times", "train_acc1es",
              "train_losses", "eval_acc1es": {"x-valid@11": …}, "eval_losses", "eval_times"}
 
-A folder holds one record a file, so it is read with little memory; the single files need as much
-as Python's objects for everything in them, about 28 GB for the published ones.
+A folder holds one record per file. The published single files of all records would take about
+28 GB of memory and are refused by their size; use the folders that were published beside them
+(``NATS-tss-v1_0-3ffb9-simple``, ``NAS-Bench-201-v1_1-096897-archive``).
 """
 
 from __future__ import annotations
 
-import bz2
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,17 +25,15 @@ import numpy as np
 
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
 from nas_plugin.benchmarks.importers.nasbench201_records import Records
-from nas_plugin.benchmarks.importers.restricted_pickle import read_pickle, read_pickles
-from nas_plugin.benchmarks.importers.torch_file import read_torch_file
+from nas_plugin.benchmarks.importers.torch_file import MAX_RECORD, read_torch_file
 from nas_plugin.benchmarks.table import sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
+from nas_plugin.files import read_bytes, read_pickles
 from nas_plugin.space.encodings.nasbench201 import KEYS, OPS, from_string, to_ops
 
 _NATS = ("nasbench201-nats1.0",)
 _OLD = ("nasbench201-v1.1", "nasbench201-v1.0")
 _ROWS = len(OPS) ** len(KEYS)
-#: No published record or index is larger when unpacked; more is taken for an attack.
-_MAX_UNPACKED = 256 * 2**20
 
 
 def import_nasbench201_official(path: Path, out: Path | None, release: str | None) -> Path:
@@ -54,12 +52,16 @@ def import_nasbench201_official(path: Path, out: Path | None, release: str | Non
     table = Records(_ROWS)
     order: dict[int, str] = {}
     for index, record in records:
-        if not isinstance(index, int) or not 0 <= index < _ROWS:
-            raise FileError(f"{path}: {index!r} is no architecture index below {_ROWS}.")
+        if type(index) is not int or not 0 <= index < _ROWS:
+            raise FileError(
+                f"{path}: a record has the index {index if type(index) is int else type(index)}, "
+                f"expected a number below {_ROWS}."
+            )
         order[index] = table.add(index, record, f"{path}, architecture {index}")
         if archs and order[index] != archs[index]:
             raise FileError(
-                f"{path}: record {index} is of {order[index]}, but the index says {archs[index]}."
+                f"{path}: record {index} is of {order[index][:80]}, but the index says "
+                f"{archs[index][:80]}."
             )
     if not order:
         raise FileError(f"{path} holds no record.")
@@ -97,7 +99,7 @@ def _ops(path: Path, archs: list[str]) -> Any:
 
 def _read_nats(path: Path) -> tuple[list[str], Iterator[tuple[Any, Any]]]:
     if path.is_file():
-        return _whole(path, _unpack_whole(path))
+        return _whole(path, _unpack(path))
     archs = _archs(path, _unpack(path / "meta.pickle.pbz2"))
     files = {
         int(m[1]): f for f in path.iterdir() if (m := re.fullmatch(r"(\d+)\.pickle\.pbz2", f.name))
@@ -132,23 +134,4 @@ def _archs(path: Path, data: Any) -> list[str]:
 
 
 def _unpack(path: Path) -> Any:
-    """Reads one record or the index."""
-    try:
-        with bz2.open(path, "rb") as stream:
-            data = stream.read(_MAX_UNPACKED + 1)
-    except (OSError, EOFError, ValueError) as error:
-        raise FileError(f"{path} cannot be unpacked: {error}.") from error
-    if len(data) > _MAX_UNPACKED:
-        raise FileError(
-            f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes, as no published record does."
-        )
-    return read_pickles(data, 1, str(path))[0]
-
-
-def _unpack_whole(path: Path) -> Any:
-    """Reads the single file of all records, which is too large to be held as bytes too."""
-    try:
-        with bz2.open(path, "rb") as stream:
-            return read_pickle(stream, str(path))  # type: ignore[arg-type]
-    except (OSError, EOFError) as error:
-        raise FileError(f"{path} cannot be unpacked: {error}.") from error
+    return read_pickles(read_bytes(path, MAX_RECORD), 1, str(path))[0]

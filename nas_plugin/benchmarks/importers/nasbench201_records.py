@@ -26,6 +26,9 @@ _SPLITS = {
     "ImageNet16-120": {"x-valid": "valid", "x-test": "test", "ori-test": "valtest"},
 }
 _SCHEDULES = {"less": 12, "12": 12, "full": 200, "200": 200}
+#: The published releases have about 200.
+_MAX_COLUMNS = 1000
+_MAX_VALUE = 1e30
 #: Where runs of one architecture disagree about its size, the official API takes this seed.
 _TRUSTED_SEED = 888
 
@@ -56,16 +59,18 @@ class Records:
             for schedule, results in record.items():
                 if schedule not in _SCHEDULES:
                     continue
-                strings.add(str(results["arch_str"]))
+                if not isinstance(results["arch_str"], str):
+                    raise TypeError("'arch_str' is no text")
+                strings.add(results["arch_str"])
                 for trained, seeds in results["dataset_seed"].items():
                     if trained in _DATASETS and seeds:
                         runs = {int(s): results["all_results"][trained, s] for s in seeds}
                         self._add_runs(row, trained, _SCHEDULES[schedule], runs)
             if len(strings) != 1:
                 raise ValueError(f"it names {len(strings)} architectures")
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise FileError(
-                f"{what}: not an official record: {type(error).__name__} {error}."
+                f"{what}: not an official record: {type(error).__name__} {str(error)[:200]}."
             ) from error
         return strings.pop()
 
@@ -96,7 +101,11 @@ class Records:
             self._set(row, Column(metric, dataset, goal="min"), size * scale)
 
     def _set(self, row: int, column: Column, value: float) -> None:
+        if abs(value) > _MAX_VALUE:
+            raise ValueError(f"{column.metric} is {value:g}")
         if column not in self._columns:
+            if len(self._columns) == _MAX_COLUMNS:
+                raise ValueError(f"more than {_MAX_COLUMNS} kinds of results, by seed and epochs")
             dtype = np.float64 if column.metric == "params" else np.float32
             self._columns[column] = np.full(self._rows, np.nan, dtype)
         self._columns[column][row] = value

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nas_plugin.errors import FileError
+from nas_plugin.files import open_bounded
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 _MASK_DELTA = 0xA282EAD8
 _BATCH = 4096
+MAX_BYTES = 16 * 2**30
 
 
 def _table() -> npt.NDArray[np.uint32]:
@@ -64,14 +66,11 @@ def read_tfrecord(path: Path, *, max_record: int = 2**20) -> Iterator[bytes]:
     Raises:
         FileError: If the file is missing, truncated or damaged.
     """
-    try:
-        with path.open("rb") as stream:
-            for batch in _batches(stream, path, max_record):
-                _check(path, batch, [r.length for r in batch], [r.length_crc for r in batch])
-                _check(path, batch, [r.data for r in batch], [r.data_crc for r in batch])
-                yield from (record.data for record in batch)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    with open_bounded(path, MAX_BYTES, packed=False) as stream:
+        for batch in _batches(stream, path, max_record):
+            _check(path, batch, [r.length for r in batch], [r.length_crc for r in batch])
+            _check(path, batch, [r.data for r in batch], [r.data_crc for r in batch])
+            yield from (record.data for record in batch)
 
 
 @dataclass(frozen=True)

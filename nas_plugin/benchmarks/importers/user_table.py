@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import math
 import os
 import re
-import zipfile
-import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -19,10 +16,14 @@ import numpy as np
 from nas_plugin.benchmarks.importers._target import target_path
 from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
 from nas_plugin.errors import FileError, OptionError
+from nas_plugin.files import open_bounded, read_npz
 from nas_plugin.space.choice import Choice, Scalar
 from nas_plugin.space.search_space import SearchSpace
 
+#: A table of a million rows takes less.
+MAX_CSV_BYTES = 512 * 2**20
 _SPLITS = ("train", "valid", "test")
+_MAX_METRIC = 1e30
 _ROLES = ("epochs", "dataset", "seed")
 _METRIC = re.compile(
     rf"(({'|'.join(_SPLITS)})_\w+)|accuracy|loss|error|params|flops|(latency|zc)_?\w*|\w*seconds"
@@ -95,19 +96,23 @@ def import_user_table(
     )
 
 
-def open_text(path: Path) -> TextIO:
-    """Opens a UTF-8 text file without its byte order mark; one called ``….gz`` is compressed."""
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+@contextmanager
+def open_text(path: Path, *, whole: bool = True) -> Iterator[TextIO]:
+    """Opens a UTF-8 text file without its byte order mark, unpacked if it is packed.
+
+    Raises:
+        FileError: If it cannot be read or is no such text; also from inside the block.
+    """
+    try:
+        with open_bounded(path, MAX_CSV_BYTES, whole=whole) as stream:
+            yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{path} is not a readable CSV file: {error}.") from error
 
 
 def _read_csv(path: Path) -> dict[str, list[Scalar]]:
-    try:
-        with open_text(path) as stream:
-            table = list(csv.reader(stream, strict=True))
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise FileError(f"{path} is not a readable CSV file: {error}.") from error
+    with open_text(path) as stream:
+        table = list(csv.reader(stream, strict=True))
     names = [name.strip() for name in table[0]] if table else []
     if len(table) < 2 or len(set(names)) != len(names) or "" in names:
         raise FileError(f"{path} needs a first line of different column names and a row below.")
@@ -131,14 +136,17 @@ def _typed(cells: Sequence[str]) -> list[Scalar]:
 
 
 def _read_npz(path: Path) -> dict[str, list[Scalar]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise FileError(f"{path} is not a readable npz file: {error}.") from error
+    arrays = read_npz(path, MAX_CSV_BYTES)
     lengths = {key: array.shape for key, array in arrays.items()}
     if not arrays or len(set(lengths.values())) != 1 or any(len(s) != 1 for s in lengths.values()):
-        raise FileError(f"{path}: every array must be a column of the same length, got {lengths}.")
+        raise FileError(
+            f"{path}: every array must be a column of the same length, got {str(lengths)[:400]}."
+        )
+    complex_ones = [key for key, array in arrays.items() if array.dtype.kind in "cS"]
+    if complex_ones:
+        raise FileError(
+            f"{path}: {complex_ones[:5]} hold complex numbers or bytes. Save numbers or text."
+        )
     return {key: array.tolist() for key, array in arrays.items()}
 
 
@@ -146,6 +154,10 @@ def _choice(path: Path, field: str, cells: Sequence[Scalar]) -> Choice:
     candidates = tuple(dict.fromkeys(cells))
     if any(value == "" or value != value for value in candidates):
         raise FileError(f"{path}: the choice '{field}' is empty in some row; fill every cell.")
+    if any(isinstance(v, (int, float)) and abs(v) > _MAX_METRIC for v in candidates):
+        raise FileError(
+            f"{path}: the choice '{field}' holds a number beyond {_MAX_METRIC:g}. Use smaller ones."
+        )
     if len(candidates) > 65_535:
         raise FileError(
             f"{path}: the choice '{field}' has {len(candidates):,} values, over 65,535."
@@ -173,9 +185,10 @@ def _columns(
         split, metric = _split_of(field)
         goal = "min" if field in minimize or _LOWER.search(metric) else "max"
         for i, value in enumerate(fields[field]):
-            if isinstance(value, (str, bool)) or math.isinf(value):
+            if isinstance(value, (str, bool)) or abs(value) > _MAX_METRIC:
                 raise FileError(
-                    f"{path}, row {i + 1}: the metric '{field}' is {value!r}, not a finite number. "
+                    f"{path}, row {i + 1}: the metric '{field}' is {str(value)[:40]}, not a finite "
+                    f"number up to {_MAX_METRIC:g}. "
                     "Leave a cell without a result empty (NaN in npz)."
                 )
             dataset = None if datasets[i] is None else str(datasets[i]).lower().replace("-", "_")

@@ -224,9 +224,9 @@ def test_hostile_files_of_every_form_run_nothing(nats, tmp_path):
 
 
 def test_a_file_that_unpacks_without_end_is_refused(nats, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_plugin.benchmarks.importers.nasbench201_official._MAX_UNPACKED", 2**21)
+    monkeypatch.setattr("nas_plugin.benchmarks.importers.nasbench201_official.MAX_RECORD", 2**21)
     write(nats / "000000.pickle.pbz2", b"\0" * 2**23)
-    with pytest.raises(FileError, match="unpacks to more than"):
+    with pytest.raises(FileError, match="holds more than 2097152 bytes"):
         imported(nats, tmp_path)
 
 
