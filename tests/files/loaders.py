@@ -248,6 +248,12 @@ def _folder(path: Path) -> Any:
     return ImageFolder(path.parent.parent, size=4)[0]
 
 
+def _folder_settings(path: Path) -> Any:
+    from nas_plugin.data.image_folder import _settings
+
+    return _settings(path)
+
+
 def _glove(path: Path) -> Any:
     from nas_plugin.data.glove import load_glove
     from nas_plugin.data.vocabulary import Vocabulary
@@ -463,6 +469,12 @@ LOADERS: dict[str, Loader] = {
             ("data.image_folder:__getitem__",))
         for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
     },
+    "image settings": Loader(
+        "train/dataset.json",
+        b'{"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "crop": 2, "flip": true}',
+        _folder_settings,
+        ("data.image_folder:_settings",),
+    ),
     "nats record": Loader("r.pickle.pbz2", pickle.dumps(_record(), 4), _nats,
         ("benchmarks.importers.nasbench201_official:_unpack",), bz2.compress),
     "torch record": Loader("r.pth", _torch(_record(), zipped=True), _torch_record,
