@@ -25,6 +25,7 @@ def nasbench201(
     classes: int = 10,
     in_channels: int = 3,
     affine: bool = True,
+    partial: int = 1,
 ) -> NasBench201Net:
     """Returns the supernet: three stages of `cells` cells, all cells alike.
 
@@ -34,8 +35,9 @@ def nasbench201(
         classes: Outputs.
         in_channels: Of the images.
         affine: Batch norms of candidates have weights, as in the benchmark's children.
+        partial: Candidates see one in this many channels.
     """
-    return NasBench201Net(channels, cells, classes, in_channels, affine=affine)
+    return NasBench201Net(channels, cells, classes, in_channels, affine=affine, partial=partial)
 
 
 def child(architecture: str | Mapping[str, Any], **sizes: Any) -> nn.Module:
@@ -66,9 +68,21 @@ class NasBench201Net(nn.Module):
     """
 
     def __init__(
-        self, channels: int, cells: int, classes: int, in_channels: int, *, affine: bool
+        self,
+        channels: int,
+        cells: int,
+        classes: int,
+        in_channels: int,
+        *,
+        affine: bool,
+        partial: int = 1,
     ) -> None:
         super().__init__()
+        if partial < 1 or channels % partial:
+            raise OptionError(
+                f"channels ({channels}) must be a multiple of partial ({partial}), so that "
+                "candidates see a whole number of them."
+            )
         if min(channels, cells, classes, in_channels) < 1:
             raise OptionError(
                 "channels, cells, classes and in_channels must be positive, got "
@@ -83,7 +97,7 @@ class NasBench201Net(nn.Module):
             if stage > 0:
                 stages.append(ResidualReduction(c, 2 * c))
                 c *= 2
-            stages.extend(Cell201(c, affine=affine) for _ in range(cells))
+            stages.extend(Cell201(c, affine=affine, partial=partial) for _ in range(cells))
         self.cells = nn.Sequential(*stages)
         self.last = nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True))
         self.classifier = nn.Linear(c, classes)
@@ -104,10 +118,13 @@ class Cell201(nn.Module):
         - Input, output: ``(N, C, H, W)``
     """
 
-    def __init__(self, c: int, *, affine: bool) -> None:
+    def __init__(self, c: int, *, affine: bool, partial: int = 1) -> None:
         super().__init__()
         self.edges = nn.ModuleDict(
-            {key: LayerChoice(candidates(c, affine=affine), key=key) for key in encoding.KEYS}
+            {
+                key: LayerChoice(candidates(c // partial, affine=affine), key=key, partial=partial)
+                for key in encoding.KEYS
+            }
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class Stack(MutableScope):
 
 
 class EveryBlock(nn.Module):
-    """Holds every kind of block: shared, nested, repeated, of unequal widths.
+    """Holds every kind of block: shared, nested, repeated, partial, of unequal widths.
 
     Shape:
         - Input: ``(N, CHANNELS, H, W)``
@@ -69,6 +69,8 @@ class EveryBlock(nn.Module):
         self.repeat = Repeat(lambda _: LayerChoice([Gain(), nn.Tanh(), nn.Identity()]), (1, 3))
         nested = nn.Sequential(Gain(), LayerChoice({"a": nn.Tanh(), "b": Gain()}))
         self.outer = LayerChoice({"nested": nested, "plain": Gain()}, key="outer")
+        narrow = {"conv": nn.Conv2d(1, 1, 1), "skip": nn.Identity()}
+        self.narrow = LayerChoice(narrow, key="narrow", partial=CHANNELS)
         self.one = InputChoice(n_candidates=3, n_chosen=1, key="one")
         self.two = InputChoice(n_candidates=4, n_chosen=2, reduction="mean", key="two")
         self.any = InputChoice(n_candidates=2, n_chosen=None, key="any")
@@ -84,7 +86,7 @@ class EveryBlock(nn.Module):
         for scope in self.scopes:
             second = scope(second)
         deep = self.repeat(second)
-        outer = self.outer(deep)
+        outer = self.outer(self.narrow(deep))
         joined = self.one([first, second, deep]) + self.two([x, second, deep, outer])
         extra = self.any([first, outer])
         if extra is not None:

@@ -10,6 +10,7 @@ from nas_plugin.mutators.fairnas import FairNasMutator
 from nas_plugin.mutators.fbnet import FbnetMutator
 from nas_plugin.mutators.gdas import GdasMutator
 from nas_plugin.mutators.mutator import Mutator, mutators
+from nas_plugin.mutators.pc_darts import PcDartsMutator
 from nas_plugin.mutators.proxyless import ProxylessMutator
 from nas_plugin.mutators.random import RandomMutator
 from nas_plugin.mutators.reinmax import ReinmaxMutator
@@ -28,6 +29,7 @@ __all__ = [
     "FbnetMutator",
     "GdasMutator",
     "Mutator",
+    "PcDartsMutator",
     "ProxylessMutator",
     "RandomMutator",
     "ReinmaxMutator",

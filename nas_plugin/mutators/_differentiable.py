@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice.decision import Decision
 from nas_plugin.errors import CheckpointError
-from nas_plugin.mutators.mutator import Mutator
+from nas_plugin.mutators.mutator import MixKind, Mutator
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.discretize import discretize
 
@@ -32,10 +32,15 @@ class DifferentiableMutator(Mutator):
         alphas: ``(B, K)``; entries past a key's own candidates are never used.
         rows: The key of each row.
         n_chosen: ``(B, 1)``, how many candidates of each row an architecture holds.
+        betas: ``(B', K')``, the logits of inputs that follow edges; None without `add_betas`.
+        edge_rows: The key of each row of `betas`.
     """
+
+    mixes: ClassVar[MixKind] = "simplex"
 
     def __init__(self, model: nn.Module, *, seed: int = 0, scale: float = 1e-3) -> None:
         super().__init__(model, seed=seed)
+        self.scale = scale
         choices = [c for c in self.space.values() if not self.space.follows_edges(c)]
         self.rows = [choice.key for choice in choices]
         widths = torch.tensor([len(choice.candidates) for choice in choices])
@@ -56,6 +61,34 @@ class DifferentiableMutator(Mutator):
         self._all = [tuple(range(n)) for n in self._widths]
         self._none: list[tuple[int, ...]] = [()] * len(choices)
         self.alphas = nn.Parameter(scale * noise * self.valid)
+        self.betas: nn.Parameter | None = None
+        self.edge_rows: list[str] = []
+        self._edge_widths: list[int] = []
+
+    def add_betas(self) -> None:
+        """Gives every input choice that follows edges logits of its own (edge normalisation).
+
+        Their softmax multiplies what arrives on the edges, and an edge is ranked by it times the
+        strength of its best candidate. Spaces without such choices have no betas.
+        """
+        followers = [c for c in self.space.values() if self.space.follows_edges(c)]
+        if self.edge_rows or not followers:
+            return
+        self.edge_rows = [choice.key for choice in followers]
+        self._edge_widths = [len(choice.candidates) for choice in followers]
+        noise = torch.randn(len(followers), max(self._edge_widths), generator=self.generator)
+        self.betas = nn.Parameter((self.scale * noise).to(self.alphas))
+
+    def edge_mixes(self) -> dict[str, Tensor]:
+        """Returns ``softmax(beta)`` of every input choice that follows edges."""
+        if self.betas is None:
+            return {}
+        width = self.betas.shape[1]
+        widths = torch.tensor(self._edge_widths, device=self.betas.device)
+        padding = torch.arange(width, device=self.betas.device) >= widths[:, None]
+        table = self.betas.masked_fill(padding, float("-inf")).softmax(dim=1)
+        rows = zip(self.edge_rows, table.unbind(0), self._edge_widths, strict=True)
+        return {key: row[:n] for key, row, n in rows}
 
     def relax(self, logits: Tensor) -> Tensor:
         """Turns logits ``(B, K)`` into mixes ``(B, K)``, one row per key."""
@@ -104,26 +137,32 @@ class DifferentiableMutator(Mutator):
                 strict=True,
             )
         }
+        edges = self.edge_mixes()
         for key, choice in self.space.items():
             if key not in decisions:
-                decisions[key] = Decision(None, tuple(range(len(choice.candidates))))
+                decisions[key] = Decision(edges.get(key), tuple(range(len(choice.candidates))))
         return decisions
 
     def export(self) -> Architecture:
-        return discretize(self.space, self._scores())
+        scores = self._scores()
+        for key, mix in self.edge_mixes().items():
+            for edge, beta in zip(self.space[key].candidates, mix.tolist(), strict=True):
+                scores[str(edge)] = [beta * score for score in scores[str(edge)]]
+        return discretize(self.space, scores)
 
     def status(self) -> dict[str, dict[str, float]]:
+        rows = {**self._scores(), **{k: mix.tolist() for k, mix in self.edge_mixes().items()}}
         return {
             key: dict(zip(map(str, self.space[key].candidates), row, strict=True))
-            for key, row in self._scores().items()
+            for key, row in rows.items()
         }
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {**super().get_extra_state(), "rows": self.rows}
+        return {**super().get_extra_state(), "rows": [*self.rows, *self.edge_rows]}
 
     def set_extra_state(self, state: Any) -> None:
         super().set_extra_state(state)
-        if state["rows"] != self.rows:
+        if state["rows"] != [*self.rows, *self.edge_rows]:
             raise CheckpointError(
                 f"The logits of {type(self).__name__} were saved for the same keys in another "
                 f"order: {state['rows'][:4]} …, here {self.rows[:4]} …. Resume with a model whose "

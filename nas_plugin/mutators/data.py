@@ -31,6 +31,7 @@ class DataMutator(GumbelMutator, name="data"):
     """
 
     sparse = True
+    mixes = "hard"
 
     def __init__(
         self,

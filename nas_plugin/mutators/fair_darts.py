@@ -35,6 +35,7 @@ class FairDartsMutator(DifferentiableMutator, name="fair_darts"):
     """
 
     exclusive = False
+    mixes = "independent"
     arch_settings: ClassVar[Mapping[str, Any]] = {"lr": 3e-3, "betas": (0.9, 0.999)}
 
     def __init__(

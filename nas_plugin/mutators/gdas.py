@@ -31,6 +31,7 @@ class GdasMutator(GumbelMutator, name="gdas"):
     """
 
     sparse = True
+    mixes = "hard"
 
     def __init__(
         self,

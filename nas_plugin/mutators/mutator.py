@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.collect import search_space, value_choices
 from nas_plugin.space.decide import decisions_of
 from nas_plugin.space.search_space import SearchSpace
+
+MixKind = Literal["none", "hard", "simplex", "independent"]
 
 mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
 
@@ -46,6 +48,11 @@ class Mutator(nn.Module, metaclass=Spelled):
     name: ClassVar[str]
     #: Whether most coefficients are zero, so that only the active candidates run.
     sparse: ClassVar[bool] = False
+    #: The coefficients of a step of the weights: ``none`` (paths), ``hard`` (0 or 1), ``simplex``
+    #: (they sum to what is chosen), ``independent`` (each in [0, 1]).
+    mixes: ClassVar[MixKind] = "none"
+    #: Share of the epochs that train the weights only, unless a trainer is told otherwise.
+    warm_up: ClassVar[float] = 0.0
     #: Whether the candidates of a choice compete: their probabilities sum to 1.
     exclusive: ClassVar[bool] = True
     #: Settings of the logits' Adam that the method prescribes in place of a trainer's defaults.
@@ -128,6 +135,15 @@ class Mutator(nn.Module, metaclass=Spelled):
         """Stops deciding `model`."""
         self.binding.detach(model)
         self.final_binding.detach(model)
+
+    @classmethod
+    def transform(cls, builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        """Returns the builder of the supernet that the method wants, given the space's own.
+
+        Raises:
+            SpaceError: If the space cannot be built that way.
+        """
+        return builder
 
     def start_epoch(self, progress: float) -> None:
         """Adapts schedules such as a temperature.

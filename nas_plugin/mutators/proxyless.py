@@ -52,6 +52,7 @@ class ProxylessMutator(DifferentiableMutator, name="proxyless"):
     """
 
     sparse = True
+    mixes = "none"
 
     def __init__(
         self,
@@ -82,6 +83,12 @@ class ProxylessMutator(DifferentiableMutator, name="proxyless"):
         self._fixed = 0.0 if latency is None else latency.fixed
         self._before: Tensor | None = None
         self._drawn: Tensor | None = None
+
+    def add_betas(self) -> None:
+        raise OptionError(
+            "ProxylessNAS trains its weights on single paths without coefficients, so edge "
+            "normalisation cannot be combined with it. Search with darts, gdas or another mutator."
+        )
 
     def relax(self, logits: Tensor) -> Tensor:
         return self.masked_softmax(logits)

@@ -38,6 +38,7 @@ class ReinmaxMutator(DifferentiableMutator, name="reinmax"):
     """
 
     sparse = True
+    mixes = "hard"
 
     def __init__(
         self,

@@ -63,6 +63,12 @@ class XnasMutator(DifferentiableMutator, name="xnas"):
         self._log_experts: Tensor
         self.register_buffer("_log_experts", experts.double().log(), persistent=False)
 
+    def add_betas(self) -> None:
+        raise OptionError(
+            "XNAS has experts of candidates, none of edges, so edge normalisation cannot be "
+            "combined with it. Search without betas, or with darts, gdas or another mutator."
+        )
+
     def plan(self, arch_steps: int) -> None:
         self._planned = arch_steps
 

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_plugin.choice.decision import Decision
 from nas_plugin.mutators import Mutator
+from nas_plugin.runtime import Ranks
 
 Decisions = Mapping[str, Decision]
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a part may know of the search that it joins.
+
+    Args:
+        model: The supernet.
+        mutator: What decides it.
+        ranks: The processes that search together.
+        seed: Of the search.
+    """
+
+    model: nn.Module
+    mutator: Mutator
+    ranks: Ranks
+    seed: int
+
+
 class SearchPart:
     """A part of a search that follows its progress and is saved in its checkpoints."""
+
+    def join(self, search: Search) -> None:
+        """Is called once, when the search is made.
+
+        Raises:
+            OptionError: If the part cannot be combined with this model or mutator.
+        """
 
     def start_epoch(self, progress: float) -> None:
         """Adapts schedules.
@@ -33,6 +59,9 @@ class SearchPart:
 
 class Perturbation(SearchPart):
     """Changes the mix in the step of the weights; the logits never see it."""
+
+    #: Whether the losses that it asks for are those of the model in evaluation mode.
+    evaluates: ClassVar[bool] = False
 
     def __call__(self, decisions: Decisions, loss: Callable[[Decisions], Tensor]) -> Decisions:
         """Returns the decisions that the step of the weights runs under.

@@ -1,0 +1,117 @@
+"""Terms of the logits' loss that combine with any mutator: expected costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nas_plugin.choice.decision import Decision
+from nas_plugin.errors import OptionError
+from nas_plugin.mutators import Mutator
+from nas_plugin.space.choice import Choice, Value
+from nas_plugin.space.cost_table import CostTable
+from nas_plugin.space.search_space import SearchSpace
+from nas_plugin.trainers.parts import Regularizer, Search
+
+
+class ExpectedCost(Regularizer):
+    """The cost of the mix: ``fixed + sum_keys P(key matters) sum_k mix_k cost_k``.
+
+    With soft mixes it is the expectation, with hard ones the cost of the draw, whose gradient is
+    the straight-through estimate. With `weight` alone the term is ``weight * cost``, with a
+    target ``weight * max(0, cost / target - 1)``. A controller that samples architectures gets
+    the term of its architecture taken off its reward.
+
+    An edge behind an input choice counts with the coefficient of that input; where the choice has
+    none of its own and keeps m of n edges, with m / n.
+
+    Args:
+        table: Cost of every candidate: parameters, FLOPs, latency, or anything that adds up.
+        weight: Factor; 1 by default where there is a target.
+        target: What costs nothing more to stay below, in the table's unit.
+
+    Raises:
+        OptionError: If neither a weight nor a target is given, or one is not positive.
+        SpaceError: If the table does not fit the search space.
+    """
+
+    def __init__(
+        self, table: CostTable, *, weight: float | None = None, target: float | None = None
+    ) -> None:
+        if weight is None and target is None:
+            raise OptionError(
+                f"A cost in {table.unit} needs a weight (per {table.unit}) or a target."
+            )
+        for name, value in (("weight", weight), ("target", target)):
+            if value is not None and not value > 0:
+                raise OptionError(f"The {name} of a cost must be positive, got {value}.")
+        self.table, self.target = table, target
+        self.weight = 1.0 if weight is None else weight
+
+    def join(self, search: Search) -> None:
+        self.table.check(search.mutator.space)
+
+    def __call__(self, mutator: Mutator) -> Tensor:
+        return self.term(self.expected(mutator.space, mutator.binding.decisions))
+
+    def term(self, cost: Tensor) -> Tensor:
+        """Returns the term of a cost."""
+        return self.weight * (cost if self.target is None else (cost / self.target - 1).relu())
+
+    def of(self, architecture: Mapping[str, Value]) -> float:
+        """Returns the term of one architecture."""
+        return float(self.term(torch.tensor(self.table(architecture), dtype=torch.float64)))
+
+    def expected(self, space: SearchSpace, decisions: Mapping[str, Decision]) -> Tensor:
+        """Returns the cost of a mix of architectures, in the table's unit."""
+        shares: dict[str, Tensor | float] = {}
+        total = torch.tensor(self.table.fixed)
+        for key, costs in self.table.costs.items():
+            choice, decision = space[key], decisions[key]
+            of_each = [costs[str(candidate)] for candidate in choice.candidates]
+            if not any(of_each):
+                continue
+            if decision.mix is None:
+                cost: Tensor | float = sum(of_each[i] for i in decision.active)
+            else:
+                cost = decision.mix @ decision.mix.new_tensor(of_each)
+            total = total + _share(choice, space, decisions, shares) * cost
+        return total
+
+
+def _share(
+    choice: Choice,
+    space: SearchSpace,
+    decisions: Mapping[str, Decision],
+    known: dict[str, Tensor | float],
+) -> Tensor | float:
+    """Returns how much of a choice is met: the sum over its alternatives, 1 at most."""
+    if not choice.active_if:
+        return 1.0
+    if choice.key not in known:
+        total: Tensor | float = 0.0
+        for alternative in choice.active_if:
+            product: Tensor | float = 1.0
+            for key, values in alternative:
+                parent = space[key]
+                indices = [parent.candidates.index(value) for value in values]
+                product = product * _share(parent, space, decisions, known)
+                product = product * _chosen(parent, decisions[key], indices, space)
+            total = total + product
+        known[choice.key] = total.clamp(max=1.0) if isinstance(total, Tensor) else min(1.0, total)
+    return known[choice.key]
+
+
+def _chosen(
+    choice: Choice, decision: Decision, indices: list[int], space: SearchSpace
+) -> Tensor | float:
+    """Returns how much of a choice is at some of its candidates."""
+    several = (choice.n_chosen or 1) if space.follows_edges(choice) else 1
+    if decision.mix is not None:
+        return (several * decision.mix[indices].sum()).clamp(max=1.0)
+    if space.follows_edges(choice) and len(decision.active) == len(choice.candidates):
+        # All edges run, and the choice has no coefficients that would tell one from another.
+        return min(1.0, several * len(indices) / len(choice.candidates))
+    return float(any(i in decision.active for i in indices))
