@@ -1,5 +1,6 @@
 """Trainers: each a loop; they know mutators by their base class."""
 
+from nas_plugin.trainers.arch_trainer import ArchTrainer
 from nas_plugin.trainers.best_epoch import BestEpoch
 from nas_plugin.trainers.bilevel import BilevelTrainer, DartsTrainer
 from nas_plugin.trainers.callbacks import (
@@ -13,14 +14,29 @@ from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.metrics import accuracy
 from nas_plugin.trainers.objective import Objective
 from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer, SearchPart
+from nas_plugin.trainers.perturbations import (
+    AdversarialPerturbation,
+    DropoutPerturbation,
+    RandomPerturbation,
+    perturbations,
+)
 from nas_plugin.trainers.progress import ProgressCallback
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
+from nas_plugin.trainers.regularizers import ExpectedCost
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
+from nas_plugin.trainers.single_level import SingleLevelTrainer
 from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer, SPOSSupernetTrainer
 from nas_plugin.trainers.trainer import Trainer
 
 __all__ = [
+    "AdversarialPerturbation",
+    "ArchTrainer",
+    "DropoutPerturbation",
+    "ExpectedCost",
+    "RandomPerturbation",
+    "SingleLevelTrainer",
+    "perturbations",
     "ArchSchedule",
     "ArchitectureCheckpoint",
     "BestEpoch",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 from typing_extensions import Unpack
 
-from nas_plugin.errors import CheckpointError, OptionError
+from nas_plugin.errors import OptionError
+from nas_plugin.trainers.arch_trainer import ArchTrainer
 from nas_plugin.trainers.gradients import gradients_of
 from nas_plugin.trainers.hypergradient import (
     Product,
@@ -22,25 +22,18 @@ from nas_plugin.trainers.hypergradient import (
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.objective import Batch, Loss, Values
 from nas_plugin.trainers.options import (
+    ArchOptions,
     BilevelOptions,
     Hessian,
     ModelLike,
     OptimizerLike,
-    SearchOptions,
 )
-from nas_plugin.trainers.parts import (
-    ArchSchedule,
-    MutatorPenalty,
-    Perturbation,
-    Regularizer,
-    SearchPart,
-)
-from nas_plugin.trainers.search_trainer import MutatorLike, SearchTrainer
+from nas_plugin.trainers.search_trainer import MutatorLike
 
 HESSIANS = ("finite_difference", "exact")
 
 
-class BilevelTrainer(SearchTrainer):
+class BilevelTrainer(ArchTrainer):
     """Alternates a step of the logits and a step of the weights on separate halves of the data.
 
     Args:
@@ -53,20 +46,11 @@ class BilevelTrainer(SearchTrainer):
         dataset_train: Split into the halves, or a pair (for weights, for logits).
         dataset_valid: The held-out set that neither sees.
         mutator: Name, class, factory or instance.
-        arch_optimizer: Of the logits; by default the mutator's own, else Adam with
-            `arch_learning_rate`, `arch_betas` and `arch_weight_decay`.
-        arch_learning_rate: Learning rate of the default optimizer; 3e-4 if None.
-        arch_weight_decay: Weight decay of the default optimizer; 1e-3 if None.
-        arch_betas: Betas of the default optimizer; (0.5, 0.999) if None.
-        warmup_epochs: Epochs that train the weights only.
         unrolled: Second order: the logits' gradient through one step of the weights.
         hessian: ``finite_difference``, the paper's, or ``exact``, a Hessian-vector product. On
             networks with ReLU and max pooling they are different estimators.
         split: The weights' part of the training set.
-        perturbation: Changes the mix in the steps of the weights.
-        regularizers: Terms of the logits' loss, beside the mutator's own penalty.
-        schedule: Which steps train the logits; all after `warmup_epochs` if None.
-        **options: As `SearchTrainer` and `Trainer` take them.
+        **options: As `ArchTrainer`, `SearchTrainer` and `Trainer` take them.
 
     Raises:
         OptionError: If an argument is not allowed or the mutator has no logits.
@@ -74,9 +58,6 @@ class BilevelTrainer(SearchTrainer):
     References:
         Liu et al. 2019, algorithm 1, https://arxiv.org/abs/1806.09055
     """
-
-    #: Of the logits, where no optimizer is given: the paper's.
-    adam: ClassVar[Mapping[str, Any]] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 
     def __init__(
         self,
@@ -89,18 +70,10 @@ class BilevelTrainer(SearchTrainer):
         dataset_valid: Any,
         *,
         mutator: MutatorLike,
-        arch_optimizer: Optimizer | None = None,
-        arch_learning_rate: float | None = None,
-        arch_weight_decay: float | None = None,
-        arch_betas: tuple[float, float] | None = None,
-        warmup_epochs: int = 0,
         unrolled: bool = False,
         hessian: Hessian = "finite_difference",
         split: float = 0.5,
-        perturbation: Perturbation | None = None,
-        regularizers: Sequence[Regularizer] = (),
-        schedule: ArchSchedule | None = None,
-        **options: Unpack[SearchOptions],
+        **options: Unpack[ArchOptions],
     ) -> None:
         if hessian not in HESSIANS:
             raise OptionError(f"hessian must be one of {', '.join(HESSIANS)}, got {hessian!r}.")
@@ -108,39 +81,12 @@ class BilevelTrainer(SearchTrainer):
             raise OptionError(f"split must lie between 0 and 1, got {split}.")
         if hessian == "exact" and not unrolled:
             raise OptionError("hessian='exact' is a form of the second order: set unrolled=True.")
-        if schedule is not None and warmup_epochs:
-            raise OptionError("schedule says when the logits train, so warmup_epochs must be 0.")
         super().__init__(
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator, **options,
         )  # fmt: skip
         if unrolled:
             check_plain_sgd(self.optimizer)
-        if not 0 <= warmup_epochs < num_epochs:
-            raise OptionError(
-                f"warmup_epochs must lie in [0, {num_epochs}), for the logits to be trained in "
-                f"some of the {num_epochs} epochs; got {warmup_epochs}."
-            )
-        if not self.alphas:
-            raise OptionError(
-                f"{type(self.mutator).__name__} has no logits to train. Use a differentiable "
-                "mutator such as darts, or a single-path trainer."
-            )
-        given = {"lr": arch_learning_rate, "weight_decay": arch_weight_decay, "betas": arch_betas}
-        given = {name: value for name, value in given.items() if value is not None}
-        optimizer_of_logits = arch_optimizer or self.mutator.arch_optimizer(self.alphas)
-        if optimizer_of_logits is not None and given:
-            raise OptionError(
-                f"The logits have an optimizer of their own, so {', '.join(given)} of the default "
-                "one would not be used. Set them in that optimizer."
-            )
-        self.arch_optimizer = optimizer_of_logits or Adam(
-            self.alphas, **{**self.adam, **self.mutator.arch_settings, **given}
-        )
-        _check_separate(self.arch_optimizer, self.weights, self.alphas)
-        self.schedule = schedule or ArchSchedule(warmup_epochs)
-        self.perturbation = perturbation
-        self.terms: list[Regularizer] = [MutatorPenalty(), *regularizers]
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
         self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits)
@@ -151,25 +97,6 @@ class BilevelTrainer(SearchTrainer):
     @property
     def steps_per_epoch(self) -> int:
         return min(len(self.train_loader), len(self.arch_loader))
-
-    @property
-    def parts(self) -> list[SearchPart]:
-        """What the search is composed of beside its mutator, in a fixed order."""
-        perturbation = [] if self.perturbation is None else [self.perturbation]
-        return [self.schedule, *self.terms, *perturbation]
-
-    @property
-    def arch_steps(self) -> int:
-        """Steps of the logits in the whole search."""
-        due = self.schedule.is_due
-        steps = range(self.steps_per_epoch)
-        return sum(due(epoch, step) for epoch in range(self.num_epochs) for step in steps)
-
-    def start_epoch(self, epoch: int) -> None:
-        self.mutator.plan(self.arch_steps)
-        super().start_epoch(epoch)
-        for part in self.parts:
-            part.start_epoch(self.progress(epoch))
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Batch, Batch]]:
         weights = self.train_loader.batches(epoch, start)
@@ -216,24 +143,6 @@ class BilevelTrainer(SearchTrainer):
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "second order": self.unrolled and self.hessian}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "arch_optimizer": self.arch_optimizer.state_dict(),
-            "parts": [part.state_dict() for part in self.parts],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if len(state["parts"]) != len(self.parts):
-            raise CheckpointError(
-                f"The search was saved with {len(state['parts'])} parts and has {len(self.parts)} "
-                "now. Resume with the perturbation and regularizers that it was started with."
-            )
-        for part, saved in zip(self.parts, state["parts"], strict=True):
-            part.load_state_dict(saved)
-        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
-        super().load_state_dict(state)
 
     def _hessian_product(self, batch: Batch, v: list[Tensor]) -> list[Tensor | None]:
         """Returns ``(d2 L_trn / d alpha d w) v`` by differentiating ``<grad_w L_trn, v>``."""
@@ -282,19 +191,3 @@ class DartsTrainer(BilevelTrainer):
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator or "darts", **options,
         )  # fmt: skip
-
-
-def _check_separate(
-    arch_optimizer: Optimizer, weights: Sequence[nn.Parameter], alphas: Sequence[nn.Parameter]
-) -> None:
-    stepped = {id(p) for group in arch_optimizer.param_groups for p in group["params"]}
-    if stepped & {id(w) for w in weights}:
-        raise OptionError(
-            "The architecture optimizer holds a network weight. "
-            "Make it of mutator.parameters() only."
-        )
-    if not {id(a) for a in alphas} <= stepped:
-        raise OptionError(
-            "The architecture optimizer does not hold the mutator's logits, so they would never "
-            "move. Make it of mutator.parameters(), of the very mutator that is passed."
-        )

@@ -18,6 +18,8 @@ from nas_plugin.trainers.gradients import gradients_of, summed
 from nas_plugin.trainers.metrics import Metrics, accuracy
 from nas_plugin.trainers.objective import Batch, Loss, Values, add_share
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, SearchOptions
+from nas_plugin.trainers.parts import Search
+from nas_plugin.trainers.regularizers import ExpectedCost
 from nas_plugin.trainers.search_trainer import MutatorLike
 from nas_plugin.trainers.single_path import SinglePathTrainer
 
@@ -34,9 +36,9 @@ class EnasTrainer(SinglePathTrainer):
 
     A controller step samples `mutator_steps_aggregate` architectures, each rewarded on a batch of
     its own, and descends the mean of ``-log p(a) (R - b) + skip_weight * skip penalty``, where
-    ``R = reward + entropy_weight * entropy`` and the baseline ``b <- decay b + (1 - decay) R`` is
-    moved before it is subtracted, as the authors do. Rewards are measured in evaluation mode with
-    the batch's own batch-norm statistics.
+    ``R = reward + entropy_weight * entropy - costs`` and the baseline
+    ``b <- decay b + (1 - decay) R`` is moved before it is subtracted, as the authors do. Rewards
+    are measured in evaluation mode with the batch's own batch-norm statistics.
 
     Args:
         model: The supernet, or a function that makes it.
@@ -61,6 +63,7 @@ class EnasTrainer(SinglePathTrainer):
         split: The weights' part.
         samples: Architectures of which `export` returns the best by validation.
         monitor: The metric by which it is the best; larger is better.
+        costs: Terms that are taken off the reward of the architecture that was sampled.
         **options: As `SearchTrainer` and `Trainer` take them.
 
     Attributes:
@@ -98,6 +101,7 @@ class EnasTrainer(SinglePathTrainer):
         split: float = 0.9,
         samples: int = 10,
         monitor: str = "accuracy",
+        costs: Sequence[ExpectedCost] = (),
         **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(
@@ -120,6 +124,9 @@ class EnasTrainer(SinglePathTrainer):
                 "child_steps, mutator_steps and mutator_steps_aggregate must be positive, got "
                 f"{child_steps}, {mutator_steps}, {mutator_steps_aggregate}."
             )
+        self.costs = list(costs)
+        for cost in self.costs:
+            cost.join(Search(self.model, self.mutator, self.ranks, self.seed))
         self.reward_function = reward_function
         self.entropy_weight, self.skip_weight = entropy_weight, skip_weight
         self.baseline_decay, self.objective.aux_weight = baseline_decay, aux_weight
@@ -170,6 +177,7 @@ class EnasTrainer(SinglePathTrainer):
         reward = self.reward(batch)
         entropy = written.entropy.detach()
         total = reward + self.entropy_weight * entropy.double().cpu()
+        total = total - sum(cost.of(written.architecture) for cost in self.costs)
         decay = self.baseline_decay
         self.baseline = decay * self.baseline + (1 - decay) * float(total)
         advantage = float(total) - self.baseline

@@ -73,8 +73,12 @@ class Gradients:
         """
         totals: list[Tensor | None] = [None] * len(wrt)
         values: Values = {}
+        drawn = perturbation.state_dict() if perturbation is not None else {}
         with self._only(wrt) as needs_alphas:
             for part, share in self.parts(batch, needs_alphas):
+                if perturbation is not None and self.accumulate > 1:
+                    # Like the mutator, it draws once a step, whatever the number of parts.
+                    perturbation.load_state_dict(drawn)
                 with self._perturbed(perturbation, part):
                     loss, found = self.objective(part)
                 for term in terms:
@@ -157,7 +161,7 @@ class Gradients:
 
         def loss(decisions: Mapping[str, Decision]) -> Tensor:
             binding.decisions = decisions
-            with torch.enable_grad(), self._only(()):
+            with self._mode(evaluates=perturbation.evaluates), self._only(()):
                 return self.objective(part)[0]
 
         try:
@@ -168,6 +172,18 @@ class Gradients:
             yield
         finally:
             binding.decisions = decided
+
+    @contextmanager
+    def _mode(self, *, evaluates: bool) -> Iterator[None]:
+        """Lets the model run in evaluation mode, if asked for; afterwards it is as before."""
+        training = [m for m in self.objective.model.modules() if evaluates and m.training]
+        try:
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
     @contextmanager
     def _only(self, wrt: Sequence[nn.Parameter]) -> Iterator[bool]:

@@ -57,8 +57,11 @@ class ArchOptions(SearchOptions, total=False):
     arch_learning_rate: float | None
     arch_weight_decay: float | None
     arch_betas: tuple[float, float] | None
-    warmup_epochs: int
+    warmup_epochs: int | None
     regularizers: Sequence[Regularizer]
+    schedule: ArchSchedule | None
+    edge_normalisation: bool
+    perturbation: Perturbation | str | None
 
 
 class BilevelOptions(ArchOptions, total=False):
@@ -67,8 +70,6 @@ class BilevelOptions(ArchOptions, total=False):
     unrolled: bool
     hessian: Hessian
     split: float
-    perturbation: Perturbation | None
-    schedule: ArchSchedule | None
 
 
 class SinglePathOptions(SearchOptions, total=False):

@@ -13,7 +13,6 @@ from nas_plugin.trainers.bilevel import BilevelTrainer
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.objective import Batch, Loss, Values
 from nas_plugin.trainers.options import ArchOptions, ModelLike, OptimizerLike
-from nas_plugin.trainers.parts import ArchSchedule
 from nas_plugin.trainers.search_trainer import MutatorLike
 
 
@@ -65,11 +64,13 @@ class ProxylessNasTrainer(BilevelTrainer):
     ) -> None:
         if arch_every < 1:
             raise OptionError(f"arch_every must be at least 1, got {arch_every}.")
+        if options.get("schedule") is not None:
+            raise OptionError("arch_every says when the logits train, so schedule must be None.")
         super().__init__(
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator or "proxyless", split=split, **options,
         )  # fmt: skip
-        self.schedule = ArchSchedule(self.schedule.warmup_epochs, arch_every)
+        self.schedule.every = arch_every
 
     @property
     def steps_per_epoch(self) -> int:
