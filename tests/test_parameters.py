@@ -13,23 +13,30 @@ from nas_plugin.mutators import DartsMutator, mutators
 from nas_plugin.parameters import Spelled, parameters_of
 from nas_plugin.strategies import strategies
 from nas_plugin.trainers import (
+    ArchTrainer,
     BilevelTrainer,
     DartsTrainer,
     EnasTrainer,
     ProxylessNasTrainer,
     RandomNasTrainer,
     RetrainTrainer,
+    SingleLevelTrainer,
     SinglePathTrainer,
     SPOSSupernetTrainer,
     Trainer,
 )
 from nas_plugin.trainers.nni_names import NNI_NAMES
-from nas_plugin.trainers.options import BilevelOptions, SinglePathOptions, TrainerOptions
+from nas_plugin.trainers.options import (
+    ArchOptions,
+    BilevelOptions,
+    SinglePathOptions,
+    TrainerOptions,
+)
 from nas_plugin.trainers.search_trainer import SearchTrainer
 
 TRAINERS = (
     DartsTrainer, EnasTrainer, ProxylessNasTrainer, RandomNasTrainer, RetrainTrainer,
-    SPOSSupernetTrainer, SinglePathTrainer, BilevelTrainer,
+    SPOSSupernetTrainer, SinglePathTrainer, BilevelTrainer, ArchTrainer, SingleLevelTrainer,
 )  # fmt: skip
 
 
@@ -164,11 +171,13 @@ def test_the_named_options_are_those_of_the_signatures() -> None:
 
     search = own_options(SearchTrainer) - {"mutator"}
     assert hints(TrainerOptions) == own_options(Trainer)
+    arch = own_options(ArchTrainer) - {"mutator"}
+    assert hints(ArchOptions) == own_options(Trainer) | search | arch
     bilevel = own_options(BilevelTrainer) - {"mutator"}
-    assert hints(BilevelOptions) == own_options(Trainer) | search | bilevel
+    assert hints(BilevelOptions) == own_options(Trainer) | search | arch | bilevel
     single = own_options(SinglePathTrainer) - {"mutator"}
     assert hints(SinglePathOptions) == own_options(Trainer) | search | single
-    for cls, options in ((BilevelTrainer, BilevelOptions), (SinglePathTrainer, SinglePathOptions)):
+    for cls, options in ((ArchTrainer, ArchOptions), (SinglePathTrainer, SinglePathOptions)):
         known = parameters_of(cls)
         assert {n: t for n, t in get_type_hints(options).items()} == {
             n: known[n].type for n in get_type_hints(options)
