@@ -1,6 +1,7 @@
 """Candidate operations."""
 
 from nas_plugin.operations.alternatives import conv_alternatives
+from nas_plugin.operations.auxiliary_skip import add_auxiliary_skips
 from nas_plugin.operations.conv import DilConv, FactorizedReduce, ReLUConvBN, SepConv
 from nas_plugin.operations.drop_path import DropPath, set_drop_path
 from nas_plugin.operations.noise import Noise
@@ -15,6 +16,7 @@ __all__ = [
     "ReLUConvBN",
     "SepConv",
     "Zero",
+    "add_auxiliary_skips",
     "avg_pool",
     "conv_alternatives",
     "max_pool",

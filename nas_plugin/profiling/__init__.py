@@ -1,6 +1,6 @@
 """What a network costs."""
 
-from nas_plugin.profiling.candidates import flops_table, latency_table
+from nas_plugin.profiling.candidates import flops_table, latency_table, params_table
 from nas_plugin.profiling.cost import Profile, profile
 from nas_plugin.profiling.flops import count_flops
 from nas_plugin.profiling.params import count_params
@@ -13,5 +13,6 @@ __all__ = [
     "count_params",
     "flops_table",
     "latency_table",
+    "params_table",
     "profile",
 ]

@@ -16,8 +16,10 @@ from nas_plugin.choice.binding import Binding
 from nas_plugin.choice.block import ChoiceBlock
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.partial import split_channels
 from nas_plugin.errors import OptionError, SpaceError
 from nas_plugin.profiling.flops import count_flops
+from nas_plugin.profiling.params import count_params
 from nas_plugin.space.collect import search_space
 from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.decide import decisions_of
@@ -38,6 +40,19 @@ def flops_table(model: nn.Module, *inputs: Any) -> CostTable:
         SpaceError: If a cost cannot be said by candidate.
     """
     return _table(model, inputs, count_flops, "FLOPs", {})
+
+
+def params_table(model: nn.Module, *inputs: Any) -> CostTable:
+    """Counts every candidate's parameters, those of blocks that share a key together.
+
+    Args:
+        model: A supernet; it is not changed.
+        *inputs: What it takes, on its device.
+
+    Raises:
+        SpaceError: If a cost cannot be said by candidate.
+    """
+    return _table(model, inputs, lambda module, *_: count_params(module), "parameters", {})
 
 
 def latency_table(model: nn.Module, *inputs: Any, repeats: int = 20, warm_up: int = 5) -> CostTable:
@@ -104,6 +119,8 @@ def _table(
         candidates = costs.setdefault(place.key, {})
         for name, module in zip(place.block.candidates, place.block, strict=True):  # type: ignore[call-overload]
             args, kwargs = seen[place.path]
+            if isinstance(place.block, LayerChoice) and place.block.partial > 1:
+                args = split_channels(args[0], place.block.partial, place.block.label)[:1]
             cost = 0.0
             # Nothing to run costs nothing; timing the call would say microseconds.
             if not isinstance(module, nn.Identity):

@@ -22,7 +22,7 @@ from nas_plugin.trainers.perturbations import (
 )
 from nas_plugin.trainers.progress import ProgressCallback
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
-from nas_plugin.trainers.regularizers import ExpectedCost
+from nas_plugin.trainers.regularizers import AuxiliarySkip, ExpectedCost
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
 from nas_plugin.trainers.single_level import SingleLevelTrainer
@@ -32,6 +32,7 @@ from nas_plugin.trainers.trainer import Trainer
 __all__ = [
     "AdversarialPerturbation",
     "ArchTrainer",
+    "AuxiliarySkip",
     "DropoutPerturbation",
     "ExpectedCost",
     "RandomPerturbation",

@@ -1,4 +1,4 @@
-"""Terms of the logits' loss that combine with any mutator: expected costs."""
+"""Regularizers that combine with any mutator: expected costs, auxiliary skip connections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.keys import keyed_blocks
+from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import Mutator
 from nas_plugin.space.choice import Choice, Value
@@ -79,6 +81,47 @@ class ExpectedCost(Regularizer):
                 cost = decision.mix @ decision.mix.new_tensor(of_each)
             total = total + _share(choice, space, decisions, shares) * cost
         return total
+
+
+class AuxiliarySkip(Regularizer):
+    """DARTS-: scales the auxiliary skips of `add_auxiliary_skips` from 1 to 0 over the search.
+
+    It adds nothing to the loss: what it takes off skip connections is their advantage of making
+    training easy, which the auxiliary skip gives to all candidates while it is there.
+
+    Args:
+        start: Scale in the first epoch.
+        end: Scale in the last epoch, reached linearly.
+
+    Raises:
+        OptionError: If a scale is negative, or the model has no auxiliary skip.
+
+    References:
+        Chu et al. 2021, https://arxiv.org/abs/2009.01027
+    """
+
+    def __init__(self, *, start: float = 1.0, end: float = 0.0) -> None:
+        if min(start, end) < 0:
+            raise OptionError(f"The scale of a skip must not be negative, got {start} and {end}.")
+        self.start, self.end = start, end
+        self.blocks: list[LayerChoice] = []
+
+    def join(self, search: Search) -> None:
+        blocks = [place.block for place in keyed_blocks(search.model)]
+        self.blocks = [b for b in blocks if isinstance(b, LayerChoice) and b.auxiliary is not None]
+        if not self.blocks:
+            raise OptionError(
+                "AuxiliarySkip scales auxiliary skip connections, and the model has none. Call "
+                "add_auxiliary_skips(model, x) before the optimizer is made."
+            )
+        self.start_epoch(0.0)
+
+    def start_epoch(self, progress: float) -> None:
+        for block in self.blocks:
+            block.auxiliary_scale = self.start + progress * (self.end - self.start)
+
+    def __call__(self, mutator: Mutator) -> None:
+        return None
 
 
 def _share(
