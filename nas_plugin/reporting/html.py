@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from nas_plugin.directions import direction
 from nas_plugin.errors import FileError
 from nas_plugin.files import read_json, write_atomic
 from nas_plugin.reporting._html_style import STYLE
@@ -18,8 +19,6 @@ from nas_plugin.reporting.jsonl import plain, read_jsonl
 from nas_plugin.reporting.plots import Points, metric_series, plot_choices, plot_curves
 from nas_plugin.reporting.tensorboard import entropy
 
-# Of these a lower value is better; of every other metric a higher one.
-_LOWER = ("loss", "error", "regret", "perplexity", "latency", "flops", "params")
 _EPOCH_FILE = re.compile(r"epoch_([0-9]{1,9})\.json")
 # The page may load nothing and run nothing, whatever text it shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -228,7 +227,7 @@ def _text(text: str) -> str:
 
 
 def _is_lower_better(metric: str) -> bool:
-    return any(word in metric.lower() for word in _LOWER)
+    return direction(metric) == "min"
 
 
 def _best(metric: str, points: Points) -> tuple[float, float]:

@@ -45,7 +45,7 @@ class BestEpoch(Callback):
     ) -> None:
         self._dataset, self._augment, self._batch_size = dataset_test, augment, batch_size
         self._path = path
-        self.epoch, self.valid = -1, float("-inf")
+        self.epoch, self.valid = -1, float("nan")
         self.test: dict[str, float] = {}
 
     def build(self, trainer: Any) -> None:
@@ -60,7 +60,7 @@ class BestEpoch(Callback):
         )  # fmt: skip
 
     def on_epoch_end(self, epoch: int) -> None:
-        if self.trainer.best <= self.valid:
+        if self.trainer.best == self.valid or self.trainer.best == self.trainer.monitor.worst:
             return
         self.epoch, self.valid = epoch, self.trainer.best
         self.test = self.trainer.measured(self._loader)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Adam
 from typing_extensions import Unpack
 
+from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.operations.batch_norm import batch_statistics
@@ -62,7 +63,8 @@ class EnasTrainer(SinglePathTrainer):
             ``(output, auxiliary output)`` while it trains.
         split: The weights' part.
         samples: Architectures of which `export` returns the best by validation.
-        monitor: The metric by which it is the best; larger is better.
+        monitor: The metric by which it is the best, or ``loss``.
+        mode: ``max`` or ``min``: whether more or less of it is better; None for known names.
         costs: Terms that are taken off the reward of the architecture that was sampled.
         **options: As `SearchTrainer` and `Trainer` take them.
 
@@ -101,12 +103,13 @@ class EnasTrainer(SinglePathTrainer):
         split: float = 0.9,
         samples: int = 10,
         monitor: str = "accuracy",
+        mode: Mode | None = None,
         costs: Sequence[ExpectedCost] = (),
         **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
-            mutator=mutator or "enas", split=split, samples=samples, monitor=monitor,
+            mutator=mutator or "enas", split=split, samples=samples, monitor=monitor, mode=mode,
             **options,
         )  # fmt: skip
         if not isinstance(self.mutator, EnasMutator):

@@ -14,7 +14,7 @@ from nas_plugin.data.nested import sample_count
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.runtime import Layout, Precision
 from nas_plugin.trainers.meters import Meters
-from nas_plugin.trainers.metrics import Metrics, checked_metrics
+from nas_plugin.trainers.metrics import Metrics, MetricSet
 
 Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
@@ -27,7 +27,7 @@ class Objective:
     Args:
         model: The network.
         loss: ``(output, target) -> scalar``.
-        metrics: ``(output, target) -> {name: number}``.
+        metrics: As `MetricSet` takes them.
         precision: What the forward pass computes in.
         layout: How images are laid out; plain if None.
 
@@ -44,7 +44,7 @@ class Objective:
         precision: Precision,
         layout: Layout | None = None,
     ) -> None:
-        self.model, self.loss, self.metrics = model, loss, checked_metrics(metrics)
+        self.model, self.loss, self.metrics = model, loss, MetricSet(metrics)
         self.precision, self.layout = precision, layout or Layout(False)
         self.aux_weight: float | None = None
 
@@ -53,6 +53,11 @@ class Objective:
 
         Only what is descended holds the loss of an auxiliary head.
         """
+        objective, values, _ = self._of(batch)
+        return objective, values
+
+    def _of(self, batch: Batch) -> tuple[Tensor, Values, Any]:
+        """Returns what a call returns, and the model's output."""
         inputs, targets = batch
         with self.precision.autocast():
             output, auxiliary = self.forward(inputs), None
@@ -62,7 +67,7 @@ class Objective:
             if auxiliary is not None and self.aux_weight:
                 objective = loss + self.aux_weight * self.loss(auxiliary, targets)
         with torch.no_grad():
-            return objective, {"loss": loss, **self.metrics(output, targets)}
+            return objective, {"loss": loss, **self.metrics(output, targets)}, output
 
     def forward(self, inputs: Any) -> Any:
         """Returns the model's output."""
@@ -76,7 +81,9 @@ class Objective:
         before_batch: Callable[[], None] | None = None,
         own_statistics: bool = False,
     ) -> dict[str, float]:
-        """Returns the means of loss and metrics over a loader, in evaluation mode.
+        """Returns loss and metrics over a loader, in evaluation mode.
+
+        They are means over the samples, but for metrics of the whole set.
 
         Args:
             loader: What is measured.
@@ -87,13 +94,16 @@ class Objective:
         training = self.model.training
         self.model.eval()
         meters = Meters()
+        self.metrics.reset(next((p.device for p in self.model.parameters()), None))
         with batch_statistics(self.model) if own_statistics else nullcontext():
             for batch in loader.batches(0):
                 if before_batch is not None:
                     before_batch()
-                meters.add(self(batch)[1], sample_count(batch[1]))
+                _, values, output = self._of(batch)
+                meters.add(values, sample_count(batch[1]))
+                self.metrics.update(output, batch[1])
         self.model.train(training)
-        return meters.means()
+        return {**meters.means(), **self.metrics.compute()}
 
 
 def add_share(total: Values, values: Mapping[str, Tensor | float], share: float) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
+from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.callbacks import Callback
 from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer
@@ -78,6 +79,7 @@ class SinglePathOptions(SearchOptions, total=False):
     split: float | None
     samples: int | None
     monitor: str
+    mode: Mode | None
 
 
 def made_model(model: ModelLike) -> nn.Module:

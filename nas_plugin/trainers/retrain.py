@@ -7,16 +7,18 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.operations.drop_path import set_drop_path
-from nas_plugin.trainers.metrics import Metrics, monitored
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.monitor import Monitor
 from nas_plugin.trainers.objective import Batch, Loss, Values
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, TrainerOptions
 from nas_plugin.trainers.trainer import Trainer
 
 
 class RetrainTrainer(Trainer):
-    """Trains a plain model and keeps the best held-out accuracy.
+    """Trains a plain model and keeps the best value of a held-out metric.
 
     Args:
         model: The network, or a function that makes it.
@@ -29,11 +31,13 @@ class RetrainTrainer(Trainer):
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
             ``(output, auxiliary output)`` while it trains.
         drop_path_prob: Probability at the last epoch that a path is dropped; it rises linearly.
-        monitor: The held-out metric whose best value is kept; larger is better.
+        monitor: The held-out metric whose best value is kept, or ``loss``.
+        mode: ``max`` or ``min``: whether more or less of it is better; None for known names.
         **options: As `Trainer` takes them.
 
     Attributes:
-        best: The best value of `monitor` so far, -inf before the first epoch ends.
+        best: The best value of `monitor` so far; before the first epoch ends -inf, or inf if less
+            is better.
 
     Raises:
         OptionError: If an argument is not allowed.
@@ -52,6 +56,7 @@ class RetrainTrainer(Trainer):
         aux_weight: float = 0.0,
         drop_path_prob: float = 0.0,
         monitor: str = "accuracy",
+        mode: Mode | None = None,
         **options: Unpack[TrainerOptions],
     ) -> None:
         super().__init__(
@@ -65,8 +70,8 @@ class RetrainTrainer(Trainer):
             )
         self.objective.aux_weight = aux_weight
         self.drop_path_prob = drop_path_prob
-        self.monitor = monitor
-        self.best = float("-inf")
+        self.monitor = Monitor(monitor, mode, self.objective.metrics)
+        self.best = self.monitor.worst
         self.train_loader = self.loader(self.dataset_train)
         if len(self.train_loader) == 0:
             raise OptionError("The training set holds no whole batch; lower batch_size.")
@@ -84,12 +89,14 @@ class RetrainTrainer(Trainer):
     def train_step(self, batch: Batch) -> Values:
         reached, grads, values = self.gradients.of_paths(batch)
         self.step_weights(reached, grads)
-        monitored(values, self.monitor)
+        self.monitor.check(values)
         return values
 
     def validate(self) -> dict[str, float]:
         values = super().validate()
-        self.best = max(self.best, monitored(values, self.monitor))
+        value = self.monitor(values)
+        if self.monitor.is_better(value, self.best):
+            self.best = value
         return values
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import torch
 from typing_extensions import Unpack
 
 from nas_plugin.data import Loader, make_loader
+from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
-from nas_plugin.trainers.metrics import Metrics, monitored
+from nas_plugin.trainers.metrics import Metrics
+from nas_plugin.trainers.monitor import Monitor
 from nas_plugin.trainers.objective import Batch, Loss, Values
 from nas_plugin.trainers.options import (
     ModelLike,
@@ -43,7 +45,8 @@ class SinglePathTrainer(SearchTrainer):
         split: The weights' part of the training set, or None for all of it. The rest ranks
             architectures; a pair of data sets says so directly.
         samples: Architectures of which `export` returns the best; None where `split` is.
-        monitor: The metric by which it is the best; larger is better.
+        monitor: The metric by which it is the best, or ``loss``.
+        mode: ``max`` or ``min``: whether more or less of it is better; None for known names.
         **options: As `SearchTrainer` and `Trainer` take them.
 
     Raises:
@@ -64,6 +67,7 @@ class SinglePathTrainer(SearchTrainer):
         split: float | None = None,
         samples: int | None = None,
         monitor: str = "accuracy",
+        mode: Mode | None = None,
         **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(
@@ -76,7 +80,8 @@ class SinglePathTrainer(SearchTrainer):
             raise OptionError(f"split must lie between 0 and 1, got {split}.")
         if samples is not None and samples < 1:
             raise OptionError(f"samples must be at least 1, got {samples}.")
-        self.samples, self.monitor = samples, monitor
+        self.samples = samples
+        self.monitor = Monitor(monitor, mode, self.objective.metrics)
         weights: Part = (self.dataset_train, None)
         self.select_loader: Loader | None = None
         parts: dict[str, tuple[Part, Loader]] = {}
@@ -103,7 +108,7 @@ class SinglePathTrainer(SearchTrainer):
         reached, grads, values = self.gradients.of_paths(batch, self.mutator.paths_per_step)
         self.step_weights(reached, grads)
         if self.samples is not None:
-            monitored(values, self.monitor)
+            self.monitor.check(values)
         return values
 
     def validate(self) -> dict[str, float]:
@@ -163,9 +168,12 @@ class SinglePathTrainer(SearchTrainer):
                 architecture = architecture_of(self.mutator.space, self.mutator.binding.decisions)
                 if architecture in tried:
                     continue
-                tried[architecture] = monitored(self.measure(architecture), self.monitor)
-        best = max(tried, key=lambda architecture: tried[architecture])
-        self.record("found", {self.monitor: tried[best], "tried": len(tried)})
+                tried[architecture] = self.monitor(self.measure(architecture))
+        best, highest = next(iter(tried)), self.monitor.worst
+        for architecture, value in tried.items():
+            if self.monitor.is_better(value, highest):
+                best, highest = architecture, value
+        self.record("found", {self.monitor.name: tried[best], "tried": len(tried)})
         return best
 
 
@@ -229,9 +237,11 @@ class RandomNasTrainer(SinglePathTrainer):
         split: float = 0.5,
         samples: int = 100,
         monitor: str = "accuracy",
+        mode: Mode | None = None,
         **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
-            mutator=mutator or "random", split=split, samples=samples, monitor=monitor, **options,
+            mutator=mutator or "random", split=split, samples=samples, monitor=monitor,
+            mode=mode, **options,
         )  # fmt: skip
