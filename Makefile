@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= runs/digits
 STAMP := $(VENV)/.installed
+MINIMUM := .venv-minimum
 
 SEARCH_ARGS ?= --data digits --channels 8 --layers 3 --nodes 3 --epochs 8 --learning-rate 0.1 \
 	--arch-learning-rate 1e-2
@@ -13,11 +14,15 @@ RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 14 --b
 
 MINUTES ?= 10
 
-.PHONY: help search test test-slow mutants check perf clean
+# What third parties can break.
+FAST := $(addprefix tests/,benchmarks choice commands data files operations profiling reporting \
+	space strategies trainers/test_retrain.py trainers/test_inputs.py)
+
+.PHONY: help search test test-slow test-minimum mutants check perf clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +50,12 @@ test-slow: $(STAMP)  ## Run what takes long: kill games, hundreds of trials, rea
 mutants: $(STAMP)  ## Apply known mistakes one by one; every one must fail its test (MINUTES=10)
 	$(PY) -m tests.mutations --minutes $(MINUTES) $(ONLY)
 
+test-minimum:  ## Run the fast part with the declared minimum versions
+	$(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-minimum.txt -e '.[plots]' pytest
+	$(MINIMUM)/bin/python -m pytest -q -m "not slow and not gpu and not processes" $(FAST)
+
 check: $(STAMP)  ## ruff, mypy --strict, and the layer test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -59,4 +70,4 @@ perf: $(STAMP)  ## Print the measurements in perf/ that take minutes
 	$(PY) perf/experiment_rate.py
 
 clean:  ## Remove the environment and what builds leave
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(MINIMUM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

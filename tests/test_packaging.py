@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MINIMUM = ROOT / "constraints-minimum.txt"
 OURS = {"nas_plugin", "search_spaces", "examples", "tests"}
 #: Distribution → what it is imported as, where the names differ.
 IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
@@ -52,7 +53,8 @@ def imported(*folders: str) -> dict[str, str]:
             elif isinstance(node, ast.ImportFrom):
                 modules = [node.module or ""]
             for top in {module.split(".")[0] for module in modules}:
-                if top not in sys.stdlib_module_names and top not in OURS:
+                beside = (path.parent / f"{top}.py").exists()
+                if top not in sys.stdlib_module_names and top not in OURS and not beside:
                     found[top] = str(path.relative_to(ROOT))
     return found
 
@@ -70,7 +72,7 @@ def test_everything_that_is_imported_is_declared() -> None:
         assert module in extras, f"{path} imports {module}, which setup.cfg does not declare"
         if module not in core:
             source = (ROOT / path).read_text()
-            assert f"nas-plugin[{extra_of(module)}]" in source, f"{path} does not say what to install"
+            assert f"nas-plugin[{extra_of(module)}]" in source, f"{path} hides the extra"
     for module, path in imported("examples", "perf", "tests").items():
         assert module in extras, f"{path} imports {module}, which setup.cfg does not declare"
 
@@ -88,11 +90,33 @@ def test_everything_that_is_declared_is_imported() -> None:
             assert module in used, f"setup.cfg declares {distribution} ({extra}); nobody imports it"
 
 
+def test_the_declared_minimum_versions_are_those_that_are_tested() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    texts = (config["options"]["install_requires"], config["options.extras_require"]["plots"])
+    declared_least = dict(re.findall(r"^([\w-]+)>=([\d.]+)", "\n".join(texts), re.M))
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)", MINIMUM.read_text(), re.M))
+    tested = {name.lower(): version for name, version in pinned.items()}
+
+    assert len(declared_least) >= 13
+    for name, least in declared_least.items():
+        if name != "torch":  # of which no small wheel is that old
+            assert numbers(tested[name.lower()]) == numbers(least), name
+
+
+def numbers(version: str) -> list[int]:
+    """Returns a version without zeros at its end: 6 is 6.0.0."""
+    found = [int(part) for part in version.split(".")]
+    while found[-1:] == [0]:
+        found.pop()
+    return found
+
+
 # Windows has none of these, and a Python without them imports as it does.
 _HIDDEN = ("fcntl", "grp", "nis", "pty", "pwd", "resource", "spwd", "syslog", "termios", "tty")
 _SIGNALS = ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGSTOP", "SIGCONT", "SIGALRM", "SIGQUIT")
-_OS = ("fork", "forkpty", "getuid", "geteuid", "getpgid", "killpg", "setsid", "uname", "O_DIRECTORY",
-       "fchmod", "sched_getaffinity", "WIFSIGNALED", "WEXITSTATUS")  # fmt: skip
+_OS = ("fork", "forkpty", "getuid", "geteuid", "getpgid", "killpg", "setsid", "uname",
+       "O_DIRECTORY", "fchmod", "sched_getaffinity", "WIFSIGNALED", "WEXITSTATUS")  # fmt: skip
 AS_ON_WINDOWS = f"""
 import os, signal, sys
 import json, pkgutil, subprocess, tempfile, shutil, importlib, multiprocessing, logging, socket
@@ -112,6 +136,12 @@ class Hidden:
 for name in {_HIDDEN!r}:
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Hidden())
+try:
+    exec("import fcntl", {{"__name__": "nas_plugin.probe"}})
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("nothing is hidden")
 for name in {_SIGNALS!r}:
     if hasattr(signal, name):
         delattr(signal, name)
@@ -151,8 +181,8 @@ def test_commands_and_a_search_run_without_what_only_posix_has(tmp_path: Path) -
     printed = on_windows(
         "from nas_plugin.cli import main\n"
         "from search_spaces.nasbench201 import nasbench201\n"
-        "for words in ('bench import mine.csv', 'bench compare --benchmark mine --strategies random "
-        "--seeds 2 --workers 1 --budget-trials 2 --out compared', "
+        "for words in ('bench import mine.csv', 'bench compare --benchmark mine "
+        "--strategies random --seeds 2 --workers 1 --budget-trials 2 --out compared', "
         "'profile --space nasbench201 --input 1,3,8,8'):\n"
         "    assert main(words.split()) == 0, words\n"
         "from nas_plugin.trainers import DartsTrainer, accuracy\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from itertools import accumulate
 from typing import Any
 
@@ -144,7 +145,9 @@ def _from_numpy(entry: dict[str, Any], name: str) -> Any:
             raise ValueError(f"type {str(dtype)[:40]!r}")
         if not isinstance(shape, list) or (0 not in shape and list(np.shape(data)) != shape):
             raise ValueError(f"shape {str(shape)[:40]}")
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise"), warnings.catch_warnings():
+            # NumPy 1 wraps numbers that do not fit, with a warning; they differ below.
+            warnings.simplefilter("ignore", DeprecationWarning)
             value = json_numpy_obj_hook({"__ndarray__": data, "dtype": dtype, "shape": shape})
         plain = value.tolist()
         if plain != data:
