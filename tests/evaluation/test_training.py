@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,3 +84,63 @@ def test_a_model_with_choice_blocks_is_built_by_its_factory():
     space = nas_plugin.search_space(make())
     outcome = evaluator.evaluate(Proposal(0, space.architecture({"layer": "conv"})))
     assert outcome.metrics["params"] == 4 * 9 + 4 + 4 * 36 * 10 + 10
+
+
+class Seen(nn.Module):
+    """A norm and a linear layer that note what they are shown."""
+
+    def __init__(self, shown):
+        super().__init__()
+        self.norm, self.linear, self.shown = nn.BatchNorm2d(1), nn.Linear(16, 2), shown
+
+    def forward(self, x):
+        self.shown.append((x.detach().clone(), self.training))
+        return self.linear(self.norm(x).flatten(1))
+
+
+def test_a_child_is_trained_and_validated_as_a_plain_loop_does(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = rng.standard_normal((60, 1, 4, 4)) + 0.6 * y[:, None, None, None] + 5
+    np.savez(tmp_path / "own.npz", x_train=x.astype(np.float32), y_train=y)
+    shown = []
+    evaluator = TrainingEvaluator(
+        lambda _: Seen(shown).eval(),
+        data=str(tmp_path / "own.npz"),
+        batch_size=15,
+        lr=0.3,
+        epochs=3,
+    )
+    outcome = evaluator.evaluate(proposal())
+    trained = [images for images, training in shown if training]
+    held_out = torch.cat([images for images, training in shown if not training])
+    assert [len(images) for images in trained] == [15] * 9 and len(held_out) == 15
+
+    normalised = torch.tensor((x - x.mean()) / x.std()).float()
+
+    def labels(images):
+        nearest = torch.cdist(images.flatten(1), normalised.flatten(1)).argmin(1)
+        return torch.tensor(y)[nearest], nearest
+
+    epochs = [torch.cat([labels(b)[1] for b in trained[i : i + 3]]).tolist() for i in (0, 3, 6)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert {tuple(sorted(epoch)) for epoch in epochs} == {tuple(sorted(set(epochs[0])))}
+    assert not set(epochs[0]) & set(labels(held_out)[1].tolist())
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Seen([])
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.3, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
+    losses = []
+    for step, images in enumerate(trained):
+        optimizer.param_groups[0]["lr"] = 0.3 * (1 + math.cos(math.pi * step / 9)) / 2
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels(images)[0])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    right = (model.eval()(held_out).argmax(1) == labels(held_out)[0]).float().mean().item()
+    assert outcome.metrics["loss"] == pytest.approx(sum(losses[-3:]) / 3, rel=1e-5)
+    assert outcome.metrics["accuracy"] == pytest.approx(100 * right)

@@ -241,3 +241,24 @@ def test_wrong_arguments_are_refused() -> None:
         make(latency_weight=1.0)
     with pytest.raises(SpaceError, match="does not know"):
         make(latency=CostTable("ms", {"other": {"0": 1.0}}))
+
+
+@pytest.mark.parametrize("variant", ["two", "full"])
+def test_a_block_that_averages_gives_the_sampled_candidate_itself(variant: str) -> None:
+    class Times(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.factor * x
+
+    block = LayerChoice([Times(1.0), Times(10.0), Times(100.0)], reduction="mean", key="block")
+    model = nn.Sequential(block)
+    mutator = ProxylessMutator(model, variant=variant)
+    found = set()
+    for _ in range(30):
+        mutator.reset()
+        found.add(round(float(model(torch.ones(1)).detach()), 4))
+
+    assert found == {1.0, 10.0, 100.0}

@@ -84,6 +84,17 @@ def test_fair_paths_hold_every_candidate_once_a_step() -> None:
     assert len(orders) > 1
 
 
+def test_candidates_meet_anew_in_every_step() -> None:
+    mutator = FairNasMutator(net((3, 3)))
+    pairs = Counter()
+    for _ in range(3 * 120):
+        decisions = mutator.sample_search()
+        pairs[decisions["0"].active[0], decisions["1"].active[0]] += 1
+
+    # Nine pairs, each in a third of 120 steps.
+    assert len(pairs) == 9 and all(abs(n - 40) < 25 for n in pairs.values())
+
+
 def test_a_narrow_choice_is_balanced_within_a_step() -> None:
     model = net((5, 2))
     mutator = FairNasMutator(model)
