@@ -16,11 +16,13 @@ from functools import partial
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas_plugin.cli import guarded
-from nas_plugin.mutators import mutators
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_composition_flags,
     add_run_flags,
     add_size_flags,
+    composed_options,
+    composed_supernet,
     load_images,
     run_search,
     sizes_of,
@@ -34,12 +36,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
     add = parser.add_argument
-    add("--arch-learning-rate", type=float, default=3e-4)
-    add("--warmup-epochs", type=int, default=0, help="epochs that train weights only")
     add("--unrolled", action="store_true", help="second order")
     add("--hessian", choices=["finite_difference", "exact"], default="finite_difference")
-    add("--mutator", default="darts", help=f"one of {', '.join(mutators.names())}")
     add("--execution", choices=["auto", "eager"], default="auto")
+    add_composition_flags(parser)
     add_size_flags(parser, darts)
     return parser.parse_args(argv)
 
@@ -47,7 +47,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def search(args: argparse.Namespace) -> None:
     seed_everything(args.seed)
     data = load_images(args)
-    model = darts(**sizes_of(darts, args, data.image, data.classes))
+    sizes = sizes_of(darts, args, data.image, data.classes)
+    model = composed_supernet(args, darts, data.image, **sizes)
     cosine = partial(CosineAnnealingLR, T_max=args.epochs, eta_min=args.learning_rate / 25)
     callbacks = [ArchitectureCheckpoint(args.out / "checkpoints")]
     options = trainer_options(
@@ -56,9 +57,7 @@ def search(args: argparse.Namespace) -> None:
     )  # fmt: skip
     trainer = DartsTrainer(
         **options,
-        mutator=args.mutator,
-        arch_learning_rate=args.arch_learning_rate,
-        warmup_epochs=args.warmup_epochs,
+        **composed_options(args, model, data.image),
         unrolled=args.unrolled,
         hessian=args.hessian,
         execution=args.execution,

@@ -1,5 +1,12 @@
 """What scripts share, so that each of them holds only what is its method's own."""
 
+from nas_plugin.scripts.composition import (
+    add_composition_flags,
+    composed_options,
+    composed_supernet,
+    costs_of,
+    refuse_parts,
+)
 from nas_plugin.scripts.flags import add_run_flags, add_size_flags, sizes_of
 from nas_plugin.scripts.images import Images, image_settings, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, retrain
@@ -10,15 +17,20 @@ from nas_plugin.scripts.text import add_text_flags, load_sentences, text_network
 __all__ = [
     "Images",
     "Schedule",
+    "add_composition_flags",
     "add_retrain_flags",
     "add_run_flags",
     "add_size_flags",
     "add_text_flags",
+    "composed_options",
+    "composed_supernet",
+    "costs_of",
     "held_out",
     "image_settings",
     "load_images",
     "load_sentences",
     "read_supernet",
+    "refuse_parts",
     "retrain",
     "run_options",
     "run_search",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: What the data says, or the method; never a flag of the size.
-NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary", "retrain")
+NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary", "retrain", "partial")
 
 
 def add_run_flags(
