@@ -5,6 +5,7 @@ from nas_plugin.execution.dispatch import Dispatcher
 from nas_plugin.execution.executor import Executor, Offer, Plan, Planned, executors
 from nas_plugin.execution.explain import Service, explain, services
 from nas_plugin.execution.verify import verify
+from nas_plugin.execution.wide import WideExecutor
 
 __all__ = [
     "Dispatcher",
@@ -13,6 +14,7 @@ __all__ = [
     "Plan",
     "Planned",
     "Service",
+    "WideExecutor",
     "attach",
     "executions",
     "executors",

@@ -152,9 +152,11 @@ def _reduce(module: FactorizedReduce) -> Recognised:
     if kinds != [nn.ReLU, nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]:
         raise _FormError(f"is a factorised reduction of other parts ({_said(module, kinds)})")
     for conv in (first, second):
-        if not _plain_conv(conv) or conv.kernel_size != (1, 1) or conv.stride != (2, 2):
+        stride = (2 // module.step, 2 // module.step)
+        plain = _plain_conv(conv) and conv.padding == (0, 0) and conv.dilation == (1, 1)
+        if not plain or conv.kernel_size != (1, 1) or conv.stride != stride:
             raise _FormError("is a factorised reduction of other convolutions")
-        if conv.padding != (0, 0) or conv.bias is not None or conv.groups != 1:
+        if conv.bias is not None or conv.groups != 1 or conv.in_channels != first.in_channels:
             raise _FormError("is a factorised reduction of other convolutions")
     c_out = first.out_channels + second.out_channels
     form = Form("reduce", first.in_channels, c_out, stride=2, norm=_norm([norm], [c_out]))
