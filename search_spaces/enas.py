@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice import InputChoice, LayerChoice, MutableScope, Nothing
+from nas_plugin.choice import InputChoice, LayerChoice, MutableScope, Nothing, fan_out
 from nas_plugin.errors import OptionError
 from nas_plugin.operations import FactorizedReduce, ReLUConvBN, SepConv, avg_pool, max_pool
 
@@ -138,7 +138,7 @@ class MacroLayer(MutableScope):
 
     def forward(self, x: Tensor, outs: list[Tensor]) -> Tensor:
         """Maps the layer before and all earlier layers to this one."""
-        out: Tensor = self.op(x)
+        out: Tensor = fan_out(x, [self.op])[0]
         added = None if self.skip is None else self.skip(outs)
         normed: Tensor = self.norm(out if added is None else out + added)
         return normed
@@ -268,7 +268,8 @@ class MicroNode(MutableScope):
         """Returns the node and which earlier nodes it read, ``(len(states),)`` bool."""
         x, x_mask = self.x_input(states)
         y, y_mask = self.y_input(states)
-        return self.x_op(x) + self.y_op(y), x_mask | y_mask
+        out: Tensor = fan_out(x, [self.x_op])[0] + fan_out(y, [self.y_op])[0]
+        return out, x_mask | y_mask
 
 
 def micro_candidates(c: int) -> dict[str, nn.Module]:

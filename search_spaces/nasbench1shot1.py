@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice import InputChoice, LayerChoice
+from nas_plugin.choice import InputChoice, LayerChoice, fan_out
 from nas_plugin.errors import OptionError
 from nas_plugin.space.encodings import nasbench101 as encoding101
 from nas_plugin.space.encodings.nasbench1shot1 import OPS, OneShotSpace
@@ -169,13 +169,15 @@ class GraphCell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         states: list[Tensor] = []
         out = x
-        for name in self.names[1:]:
-            projected = self.projections[name](x)
+        projections = [self.projections[name] for name in self.names[1:]]
+        first = next(iter(self.ops.values()), None)
+        all_projected = fan_out(x, projections, beside=first)
+        for name, projected in zip(self.names[1:], all_projected, strict=True):
             joined = self.parents[name]([projected, *states])
             # A vertex without parents gives nothing to those that read it.
             out = torch.zeros_like(projected) if joined is None else joined
             if joined is not None and name in self.ops:
-                out = self.ops[name](out)
+                out = fan_out(out, [self.ops[name]])[0]
             states.append(out)
         return out
 

@@ -111,10 +111,6 @@ class ChoiceBlock(Mutable):
         """
         return self
 
-    def extras(self) -> tuple[str, ...]:
-        """Names what the forward pass does beside mixing, which an executor may not know."""
-        return ()
-
     def check_unbound(self, action: str) -> None:
         """Raises ChoiceError if a mutator counts on the block as it is."""
         if self._binding is not None:

@@ -90,7 +90,7 @@ class Cell(Mutable):
                 f"Cell '{self.given_key}' takes {self.n_inputs} inputs, got {len(inputs)}."
             )
         states = list(inputs)
-        edge = next(iter(self.edges.values()))
+        edge = next(iter(self.edges.values()), None)
         for i, module in enumerate(self.preprocess):
             states[i] = fan_out(states[i], [module], beside=edge)[0]
         last = self.n_inputs + self.n_nodes

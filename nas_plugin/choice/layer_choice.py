@@ -88,24 +88,13 @@ class LayerChoice(ChoiceBlock):
     def excluded(self) -> tuple[str, ...]:
         return tuple(n for n in self.names if getattr(self._modules[n], "never_kept", False))
 
-    def extras(self) -> tuple[str, ...]:
-        found = {
-            "partial": self.partial > 1,
-            "auxiliary": self.auxiliary is not None,
-            "offset": self.binding is not None and self.decision().offset is not None,
-        }
-        return tuple(name for name, has in found.items() if has)
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         decision = self.decision()
-        whole = args
+        whole, rest = args, None
         if self.partial > 1:
             seen, rest = split_channels(args[0] if args else None, self.partial, self.label)
             args = (seen, *args[1:])
         alone = self._reads_alone(decision)
-        extra = None
-        if self.auxiliary is not None and self.auxiliary_scale:
-            extra = self.auxiliary_scale * isolated(self.auxiliary, *whole)
         outputs, names = [], []
         for index in decision.active:
             name = self.names[index]
@@ -120,13 +109,26 @@ class LayerChoice(ChoiceBlock):
             outputs.append(self.weighted(decision.mix, index, output))
             names.append(name)
         out = reduce_chosen(outputs, names, self.reduction, self.key)
-        if self.partial > 1 and out is not None:
-            out = joined_channels(out, rest, self.partial)
-        if decision.offset is not None:
-            out = self.shifted(out, decision.offset)
-        if extra is not None:
-            out = extra if out is None else out + extra
+        out = self.completed(out, whole, rest)
         return (out, mask_of(decision.active, len(self.names))) if self.return_mask else out
+
+    def completed(self, out: Any, whole: tuple[Any, ...], rest: Tensor | None) -> Any:
+        """Returns the mix with what the block does beside mixing.
+
+        Args:
+            out: The mix of what the candidates gave.
+            whole: The block's own arguments.
+            rest: The channels that passed the candidates by; None if they saw all.
+        """
+        if rest is not None and out is not None:
+            out = joined_channels(out, rest, self.partial)
+        offset = self.decision().offset
+        if offset is not None:
+            out = self.shifted(out, offset)
+        if self.auxiliary is not None and self.auxiliary_scale:
+            extra = self.auxiliary_scale * isolated(self.auxiliary, *whole)
+            out = extra if out is None else out + extra
+        return out
 
     def reader(self) -> nn.Module | None:
         decision = self.decision()

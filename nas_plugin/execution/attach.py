@@ -25,15 +25,15 @@ def chosen_executors(execution: str) -> list[Executor]:
         OptionError: If `execution` is none of `executions()`.
     """
     if execution not in executions():
-        known = ", ".join(executions())
-        raise OptionError(f"execution must be one of {known}; got {execution!r}.")
+        raise OptionError(f"execution must be one of {', '.join(executions())}; got {execution!r}.")
     if execution == "eager":
         return []
-    names = executors.names() if execution == "auto" else [execution, "wide"]
-    ranked = sorted(
-        {name for name in names if name in executors},
-        key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED),
-    )
+    if execution == "auto":
+        known = executors.names()
+        ranked = [name for name in PREFERRED if name in known]
+        ranked += [name for name in known if name not in PREFERRED]
+    else:
+        ranked = list(dict.fromkeys([execution, "wide"]))
     kinds = [executors.get(name) for name in ranked]
     return [kind() for kind in kinds if kind.unavailable() is None]
 

@@ -13,6 +13,7 @@ from nas_plugin.choice.block import ChoiceBlock, reduce_chosen
 from nas_plugin.choice.decision import Decision
 from nas_plugin.choice.isolate import isolated
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.choice.partial import split_channels
 from nas_plugin.execution.executor import Executor
 from nas_plugin.execution.fan import Fan, Schedule
 
@@ -62,37 +63,42 @@ class Dispatcher:
         decisions: Sequence[Decision | None],
     ) -> list[Any]:
         outs: list[Any] = [None] * len(blocks)
-        for executor, plan in schedule.runs:
-            results = executor.run(x, plan, mix_of([decisions[row] for row in plan.rows]))
-            for row, out in zip(plan.rows, results, strict=True):
+        for executor, plan, partial in schedule.runs:
+            seen = x if partial == 1 else x[:, : x.shape[1] // partial]
+            mix = mix_of([decisions[row] for row in plan.rows])
+            for row, out in zip(plan.rows, executor.run(seen, plan, mix), strict=True):
                 outs[row] = out if outs[row] is None else outs[row] + out
-        for row, unserved in schedule.rest.items():
-            outs[row] = _completed(x, blocks[row], decisions[row], outs[row], unserved)
-        for row, decision in enumerate(decisions):
-            # Rows that run whole add it themselves.
-            if outs[row] is not None and decision is not None and decision.offset is not None:
-                outs[row] = outs[row] + decision.offset
-        for row in schedule.whole:
-            outs[row] = isolated(blocks[row], x)
+        for row, out in enumerate(outs):
+            block = blocks[row]
+            if out is None:
+                outs[row] = isolated(block, x)
+            elif isinstance(block, LayerChoice):
+                outs[row] = _completed(x, block, decisions[row], out, schedule.rest.get(row, ()))
         return outs
 
 
 def _completed(
-    x: Tensor, block: nn.Module, decision: Decision | None, out: Tensor, unserved: Sequence[int]
-) -> Tensor:
-    """Returns `out` plus the candidates that no executor served.
+    x: Tensor,
+    block: LayerChoice,
+    decision: Decision | None,
+    out: Tensor,
+    unserved: Sequence[int],
+) -> Any:
+    """Returns the mix of what is served, with what no executor serves.
 
     Raises:
-        ChoiceError: If their outputs differ in shape.
+        ChoiceError: If outputs differ in shape.
     """
-    assert isinstance(block, LayerChoice) and decision is not None
+    assert decision is not None
+    seen, rest = x, None
+    if block.partial > 1:
+        seen, rest = split_channels(x, block.partial, block.label)
+    total: Any = out
     for k in unserved:
-        added = block.weighted(decision.mix, k, isolated(block[k], x))
-        name = block.names[k]
-        total = reduce_chosen([out, added], ["the others", name], "sum", block.key)
-        assert isinstance(total, Tensor)
-        out = total
-    return out
+        added = block.weighted(decision.mix, k, isolated(block[k], seen))
+        names = ["the others", block.names[k]]
+        total = reduce_chosen([total, added], names, "sum", block.key)
+    return block.completed(total, (x,), rest)
 
 
 def is_dense(decision: Decision) -> bool:

@@ -24,17 +24,17 @@ class Schedule:
     """Who runs what of a fan-out in one situation.
 
     Args:
-        runs: Plans, each with its executor; a row's outputs are added.
-        rest: Row → candidates that run as modules and are added to what is served of the row.
-        whole: Rows that run as modules from end to end.
+        runs: Executor, plan, and the part of the channels that it sees, as one in so many; a
+            row's outputs are added.
+        rest: Row → candidates that run as modules and are added to what is served of the row. Rows
+            of which nothing is served run as modules from end to end.
         served_by: Place → the executor's name.
         refused: Place → why it is not served, executor by executor. A row that is refused as a
             whole has its reason at k = -1.
     """
 
-    runs: Sequence[tuple[Executor, Plan]]
+    runs: Sequence[tuple[Executor, Plan, int]]
     rest: Mapping[int, Sequence[int]]
-    whole: Sequence[int]
     served_by: Mapping[Place, str] = field(default_factory=dict)
     refused: Mapping[Place, Sequence[str]] = field(default_factory=dict)
 
@@ -83,30 +83,35 @@ class Fan:
 
     def _made(self, x: Tensor, dense: Sequence[bool]) -> Schedule:
         refused: dict[Place, list[str]] = {}
-        offers = {False: [], True: []}  # type: dict[bool, list[Offer]]
+        offers: dict[tuple[bool, int], list[Offer]] = {}  # mixed, partial → candidates
         for row, block in enumerate(self.blocks):
             reason = block_refusal(block, dense=dense[row])
             if reason is not None:
                 refused[row, -1] = [reason]
                 continue
-            mixed = isinstance(block, LayerChoice)
-            for k, candidate in enumerate(block if mixed else [block]):  # type: ignore[arg-type]
+            kind, candidates = (False, 1), [block]
+            if isinstance(block, LayerChoice):
+                kind, candidates = (True, block.partial), list(block)
+                if x.shape[1] % block.partial:
+                    refused[row, -1] = ["its partial channels do not divide those of the input"]
+                    continue
+            for k, candidate in enumerate(candidates):
                 reason = refusal(candidate)
                 if reason is None:
-                    offers[mixed].append(Offer((row, k), candidate))
+                    offers.setdefault(kind, []).append(Offer((row, k), candidate))
                 else:
                     refused[row, k] = [reason]
-        for kind in offers.values():
-            for offer in shared_norms(kind):
-                kind.remove(offer)
-                refused[offer.place] = ["shares a batch norm with another candidate"]
-        runs: list[tuple[Executor, Plan]] = []
+        runs: list[tuple[Executor, Plan, int]] = []
         served_by: dict[Place, str] = {}
-        for mixed, kind in offers.items():
-            for executor, plan in self._plans(x, kind, mixed, refused):
-                runs.append((executor, plan))
+        shared = shared_norms([offer for each in offers.values() for offer in each])
+        refused.update((place, ["shares a batch norm with another candidate"]) for place in shared)
+        for (mixed, partial), each in offers.items():
+            seen = x[:, : x.shape[1] // partial]
+            kept = [offer for offer in each if offer.place not in shared]
+            for executor, plan in self._plans(seen, kept, mixed, refused):
+                runs.append((executor, plan, partial))
                 served_by.update((place, executor.name) for place in plan.served)
-        rows = {row for _, plan in runs for row in plan.rows}
+        rows = {row for _, plan, _ in runs for row in plan.rows}
         rest = {
             row: [k for k in range(len(block)) if (row, k) not in served_by]
             for row, block in enumerate(self.blocks)
@@ -115,7 +120,6 @@ class Fan:
         return Schedule(
             runs,
             {row: unserved for row, unserved in rest.items() if unserved},
-            [row for row in range(len(self.blocks)) if row not in rows],
             served_by,
             refused,
         )
@@ -155,20 +159,16 @@ def block_refusal(block: nn.Module, *, dense: bool) -> str | None:
         return "not all candidates run and are mixed"
     if block.reduction != "sum" or block.return_mask:
         return "its output is more than the sum"
-    extras = [name for name in block.extras() if name != "offset"]
-    if extras:
-        return f"it does what its own forward alone does: {', '.join(extras)}"
     return hung_on(block)
 
 
-def shared_norms(offers: Sequence[Offer]) -> list[Offer]:
-    """Returns the offers with a batch norm that another one has too.
+def shared_norms(offers: Sequence[Offer]) -> set[Place]:
+    """Returns the places whose candidates have a batch norm that another one has too.
 
     It would see two batches, one after the other.
     """
-    owners: dict[int, set[int]] = {}
-    for i, offer in enumerate(offers):
+    owners: dict[int, set[Place]] = {}
+    for offer in offers:
         for norm in norms_in(offer.module):
-            owners.setdefault(id(norm), set()).add(i)
-    shared = set().union(*(places for places in owners.values() if len(places) > 1))
-    return [offers[i] for i in sorted(shared)]
+            owners.setdefault(id(norm), set()).add(offer.place)
+    return {place for places in owners.values() if len(places) > 1 for place in places}

@@ -158,14 +158,13 @@ def run(
     }
     wanted = {kind: kinds[kind] for kind in kinds if kinds[kind] and kinds[kind][0].requires_grad}
     if wanted:
-        loss = sum((out * _like(out, generator)).sum() for out in outputs)
-        grads = _gradients([loss], wanted, scenario.second)
+        loss = torch.stack([(out * _like(out, generator)).sum() for out in outputs]).sum()
+        grads = _gradients(loss, wanted, scenario.second)
         found.update({f"gradients of {kind}": each for kind, each in grads.items()})
         if scenario.second:
             reached = [g for each in grads.values() for g in each if g is not None]
-            along = [g for g in reached if g.requires_grad]
-            dots = [(g * _like(g, generator)).sum() for g in along]
-            again = _gradients([torch.stack(dots).sum()], wanted, False)
+            dots = [(g * _like(g, generator)).sum() for g in reached]
+            again = _gradients(torch.stack(dots).sum() if dots else loss.detach(), wanted, False)
             found.update({f"second derivatives of {kind}": each for kind, each in again.items()})
     found["running statistics"] = [buffer.detach().clone() for buffer in model.buffers()]
     return {
@@ -195,11 +194,12 @@ def differences(eager: Found, served: Found) -> dict[str, float]:
     return worst
 
 
-def _gradients(
-    losses: Sequence[Any], wanted: Mapping[str, Sequence[Tensor]], create_graph: bool
-) -> Found:
+def _gradients(loss: Tensor, wanted: Mapping[str, Sequence[Tensor]], create_graph: bool) -> Found:
+    """Returns the gradients of `loss`; None where it does not depend on a tensor."""
+    if not loss.requires_grad:
+        return {kind: [None] * len(tensors) for kind, tensors in wanted.items()}
     flat = [tensor for tensors in wanted.values() for tensor in tensors]
-    rest = iter(torch.autograd.grad(losses, flat, create_graph=create_graph, allow_unused=True))
+    rest = iter(torch.autograd.grad(loss, flat, create_graph=create_graph, allow_unused=True))
     return {kind: [next(rest) for _ in tensors] for kind, tensors in wanted.items()}
 
 

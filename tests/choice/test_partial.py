@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from nas_plugin import Cell, DartsMutator, InputChoice, LayerChoice, apply_fixed_architecture
 from nas_plugin.errors import ChoiceError
-from nas_plugin.execution import explain
 
 
 def written_out(x: Tensor, mixed: Tensor, k: int) -> Tensor:
@@ -72,16 +71,6 @@ def test_candidates_that_write_in_place_do_not_change_what_passes_by() -> None:
         block(x * 1.0).sum().backward()
         block(x.detach())
         assert torch.equal(x, before)
-
-
-def test_an_executor_can_see_what_only_the_block_itself_does() -> None:
-    block = LayerChoice([nn.Identity(), nn.Tanh()], key="k", partial=2)
-    assert block.extras() == ("partial",)
-    assert LayerChoice([nn.Identity()]).extras() == ()
-    model = nn.ModuleList([block])
-    mutator = DartsMutator(model)
-    mutator.reset()
-    assert "own forward alone does: partial" in explain(model)[0]
 
 
 def test_widths_that_do_not_divide_and_blocks_that_cannot_be_partial_are_refused() -> None:
