@@ -40,6 +40,11 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator)
 
 
+def part_seed(seed: int, part: int) -> int:
+    """Returns the seed of a part of the data, 0 for the first, so that no two are ordered alike."""
+    return (seed + 0x9E3779B97F4A7C15 * part) % 2**40 if part else seed
+
+
 def _interleaved(order: Tensor, targets: Tensor) -> Tensor:
     """Sorts a random order so that every stretch of it holds the classes in proportion."""
     position = torch.empty(len(order), dtype=torch.float64)

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from nas_plugin.errors import OptionError
+from nas_plugin.operations.batch_norm import kept_statistics
 from nas_plugin.trainers.arch_trainer import ArchTrainer
 from nas_plugin.trainers.gradients import gradients_of
 from nas_plugin.trainers.hypergradient import (
@@ -89,7 +90,7 @@ class BilevelTrainer(ArchTrainer):
             check_plain_sgd(self.optimizer)
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
-        self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits)
+        self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits, part=1)
         self.require_batches(
             weights=(weights, self.train_loader), logits=(logits, self.arch_loader)
         )
@@ -124,7 +125,7 @@ class BilevelTrainer(ArchTrainer):
     def arch_gradient(self, train_batch: Batch, valid_batch: Batch) -> Sequence[Tensor | None]:
         """Returns the gradient of every table of logits, averaged over the ranks."""
         if not self.unrolled:
-            return self.gradients(valid_batch, self.alphas, terms=self.terms)[0]
+            return self.gradients(valid_batch, self.alphas, terms=self.terms, held_out=True)[0]
         product: Product
         if self.hessian == "exact":
             product = partial(self._hessian_product, train_batch)
@@ -137,9 +138,14 @@ class BilevelTrainer(ArchTrainer):
             self.weights,
             self.alphas,
             lambda wrt: self.gradients(train_batch, wrt)[0],
-            lambda wrt: self.gradients(valid_batch, wrt, terms=self.terms)[0],
+            partial(self._virtual_gradient, valid_batch),
             product,
         )
+
+    def _virtual_gradient(self, batch: Batch, wrt: Sequence[nn.Parameter]) -> list[Tensor | None]:
+        """Returns the gradient at the virtual weights, whose statistics are not the model's."""
+        with kept_statistics(self.model):
+            return self.gradients(batch, wrt, terms=self.terms, held_out=True)[0]
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "second order": self.unrolled and self.hessian}

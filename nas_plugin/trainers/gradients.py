@@ -59,6 +59,7 @@ class Gradients:
         *,
         terms: Sequence[Regularizer] = (),
         perturbation: Perturbation | None = None,
+        held_out: bool = False,
     ) -> tuple[list[Tensor | None], Values]:
         """Returns the gradient of the loss of a batch, and the values to report.
 
@@ -70,6 +71,7 @@ class Gradients:
             wrt: Parameters; those that are frozen or that the loss does not reach get None.
             terms: What is added to the loss, as in a step of the logits.
             perturbation: Changes the decisions for this pass, as in a step of the weights.
+            held_out: Whether the weights are not trained on the batch, as in a step of the logits.
         """
         totals: list[Tensor | None] = [None] * len(wrt)
         values: Values = {}
@@ -80,7 +82,7 @@ class Gradients:
                     # Like the mutator, it draws once a step, whatever the number of parts.
                     perturbation.load_state_dict(drawn)
                 with self._perturbed(perturbation, part):
-                    loss, found = self.objective(part)
+                    loss, found = self.objective(part, held_out=held_out)
                 for term in terms:
                     added = None if self.mutator is None else term(self.mutator)
                     loss = loss if added is None else loss + added

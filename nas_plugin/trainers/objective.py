@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ class Objective:
         metrics: As `MetricSet` takes them.
         precision: What the forward pass computes in.
         layout: How images are laid out; plain if None.
+        valid_loss: The loss of held-out batches; None: `loss` without its label smoothing.
 
     Attributes:
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
@@ -43,29 +45,35 @@ class Objective:
         metrics: Metrics,
         precision: Precision,
         layout: Layout | None = None,
+        *,
+        valid_loss: Loss | None = None,
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, MetricSet(metrics)
+        self.valid_loss = valid_loss
         self.precision, self.layout = precision, layout or Layout(False)
         self.aux_weight: float | None = None
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Values]:
+    def __call__(self, batch: Batch, *, held_out: bool = False) -> tuple[Tensor, Values]:
         """Returns what a step descends, and the loss and metrics to report.
 
         Only what is descended holds the loss of an auxiliary head.
         """
-        objective, values, _ = self._of(batch)
+        objective, values, _ = self._of(batch, held_out)
         return objective, values
 
-    def _of(self, batch: Batch) -> tuple[Tensor, Values, Any]:
+    def _of(self, batch: Batch, held_out: bool) -> tuple[Tensor, Values, Any]:
         """Returns what a call returns, and the model's output."""
         inputs, targets = batch
+        criterion = self.loss
+        if held_out:
+            criterion = self.valid_loss or unsmoothed(self.loss)
         with self.precision.autocast():
             output, auxiliary = self.forward(inputs), None
             if self.aux_weight is not None and isinstance(output, tuple):
                 output, auxiliary = output
-            loss = objective = self.loss(output, targets)
+            loss = objective = criterion(output, targets)
             if auxiliary is not None and self.aux_weight:
-                objective = loss + self.aux_weight * self.loss(auxiliary, targets)
+                objective = loss + self.aux_weight * criterion(auxiliary, targets)
         with torch.no_grad():
             return objective, {"loss": loss, **self.metrics(output, targets)}, output
 
@@ -99,11 +107,26 @@ class Objective:
             for batch in loader.batches(0):
                 if before_batch is not None:
                     before_batch()
-                _, values, output = self._of(batch)
+                _, values, output = self._of(batch, held_out=True)
                 meters.add(values, sample_count(batch[1]))
                 self.metrics.update(output, batch[1])
         self.model.train(training)
         return {**meters.means(), **self.metrics.compute()}
+
+
+def unsmoothed(loss: Loss) -> Loss:
+    """Returns cross entropy without label smoothing; any other loss as it is.
+
+    Known are `nn.CrossEntropyLoss` and a `partial` of `nn.functional.cross_entropy`.
+    """
+    if isinstance(loss, nn.CrossEntropyLoss) and loss.label_smoothing > 0:
+        return nn.CrossEntropyLoss(
+            loss.weight, ignore_index=loss.ignore_index, reduction=loss.reduction
+        )
+    if isinstance(loss, partial) and loss.func is nn.functional.cross_entropy:
+        options = {k: v for k, v in loss.keywords.items() if k != "label_smoothing"}
+        return partial(loss.func, *loss.args, **options)
+    return loss
 
 
 def add_share(total: Values, values: Mapping[str, Tensor | float], share: float) -> None:

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.objective import Loss
 from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer
 
 #: A network, or what makes one.
@@ -26,6 +27,7 @@ Hessian = Literal["finite_difference", "exact"]
 class TrainerOptions(TypedDict, total=False):
     """The keyword arguments of `Trainer`, which describes them."""
 
+    valid_loss: Loss | None
     batch_size: int
     seed: int
     workers: int

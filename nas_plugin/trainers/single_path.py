@@ -10,6 +10,7 @@ import torch
 from typing_extensions import Unpack
 
 from nas_plugin.data import Loader, make_loader
+from nas_plugin.data.split import part_seed
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
@@ -146,9 +147,9 @@ class SinglePathTrainer(SearchTrainer):
         self.mutator.use(architecture)
         return self.objective.measured(self.select_loader, own_statistics=True)
 
-    def held_out(self, part: Part, *, shuffle: bool) -> Loader:
+    def held_out(self, samples: Part, *, shuffle: bool, part: int = 0) -> Loader:
         """Returns a loader without augmentation; in fixed order every rank reads all of it."""
-        dataset, indices = part
+        dataset, indices = samples
         return make_loader(
             dataset,
             indices=indices,
@@ -157,7 +158,7 @@ class SinglePathTrainer(SearchTrainer):
             drop_last=True,
             rank=self.ranks.rank if shuffle else 0,
             world_size=self.ranks.world_size if shuffle else 1,
-            **self._data,
+            **{**self._data, "seed": part_seed(self.seed, part)},
         )
 
     def _best_of(self, samples: int) -> Architecture:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader, check_alike, described, make_loader, standard_augment
+from nas_plugin.data.split import part_seed
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
 from nas_plugin.files import load_latest, save_rotating
 from nas_plugin.files.rotation import holds_checkpoint
@@ -61,6 +62,8 @@ class Trainer(metaclass=Spelled):
         num_epochs: Epochs in all.
         dataset_train: What is trained on: a data set, or a loader of batches.
         dataset_valid: The held-out set, which nothing is trained on.
+        valid_loss: The loss of held-out batches, the logits' among them; None: `loss`, but without
+            its label smoothing, which is a regularizer of the weights.
         batch_size: Samples a process and step.
         seed: Order of the samples, split and augmentation follow from it.
         workers: Processes that load data, where it is not resident.
@@ -106,6 +109,7 @@ class Trainer(metaclass=Spelled):
         dataset_train: Any,
         dataset_valid: Any,
         *,
+        valid_loss: Loss | None = None,
         batch_size: int = 64,
         seed: int = 0,
         workers: int = 0,
@@ -142,7 +146,9 @@ class Trainer(metaclass=Spelled):
         self.layout = Layout(channels_last)
         self.optimizer = made_optimizer(optimizer, self.model)
         self.weights = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.objective = Objective(self.model, loss, metrics, self.precision, self.layout)
+        self.objective = Objective(
+            self.model, loss, metrics, self.precision, self.layout, valid_loss=valid_loss
+        )
         self.gradients = Gradients(
             self.objective, self.weights, self.precision, self.ranks, accumulate=accumulate
         )
@@ -321,8 +327,12 @@ class Trainer(metaclass=Spelled):
             for callback in (*self.callbacks, *self._progress):
                 callback.on_record(record)
 
-    def loader(self, dataset: Any, indices: Tensor | None = None) -> Loader:
-        """Returns a shuffled, augmented loader of this rank's share of a training set."""
+    def loader(self, dataset: Any, indices: Tensor | None = None, *, part: int = 0) -> Loader:
+        """Returns a shuffled, augmented loader of this rank's share of a training set.
+
+        Parts of other numbers have orders of their own: in one order, a sample of the weights'
+        half would meet the same sample of the logits' half in every epoch.
+        """
         return make_loader(
             dataset,
             indices=indices,
@@ -330,7 +340,7 @@ class Trainer(metaclass=Spelled):
             drop_last=True,
             rank=self.ranks.rank,
             world_size=self.ranks.world_size,
-            **self._data,
+            **{**self._data, "seed": part_seed(self.seed, part)},
         )
 
     def save(self) -> None:

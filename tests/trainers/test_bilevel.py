@@ -12,6 +12,7 @@ from nas_plugin import DartsMutator, LayerChoice, RandomMutator
 from nas_plugin.data import ArrayDataset, make_loader
 from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.trainers import BilevelTrainer, DartsTrainer, accuracy
+from nas_plugin.trainers.metrics import MetricSet
 
 
 def make_net() -> nn.Module:
@@ -322,7 +323,10 @@ def test_parts_of_a_batch_of_several_inputs_give_its_gradient() -> None:
     found = []
     for parts in (1, 2):
         trainer = make_trainer(accumulate=parts)
-        trainer.objective.loss, trainer.objective.metrics = loss, lambda output, target: {}
+        trainer.objective.loss, trainer.objective.metrics = (
+            loss,
+            MetricSet(lambda output, target: {}),
+        )
         trainer.model.register_forward_pre_hook(lambda _, args: args[0]["left"] + args[0]["right"])
         found.append(trainer.gradients((inputs, targets), trainer.weights)[0])
 
@@ -332,7 +336,7 @@ def test_parts_of_a_batch_of_several_inputs_give_its_gradient() -> None:
 def test_validation_weighs_batches_by_their_samples() -> None:
     trainer = make_trainer()
     trainer.objective.loss = lambda output, target: target[0].float().mean()
-    trainer.objective.metrics = lambda output, target: {}
+    trainer.objective.metrics = MetricSet(lambda output, target: {})
     batches = [(torch.ones(n, 4), [torch.full((n,), n), torch.ones(n)]) for n in (6, 2)]
     trainer.valid_loader = make_loader(batches, batch_size=1, seed=0)
 
@@ -392,3 +396,19 @@ def test_metrics_are_named_single_numbers(metrics: Any, message: str) -> None:
     )  # fmt: skip
     with pytest.raises(OptionError, match=message):
         trainer.train()
+
+
+def test_the_halves_have_orders_of_their_own() -> None:
+    net = make_net()
+    numbers = ArrayDataset(torch.arange(64.0).reshape(64, 1).expand(64, 4), torch.arange(64) % 2)
+    trainer = DartsTrainer(
+        net, nn.functional.cross_entropy, accuracy, torch.optim.SGD(net.parameters(), lr=0.1), 4,
+        (numbers, numbers), numbers, batch_size=8, device="cpu",
+    )  # fmt: skip
+    partners: dict[float, set[float]] = {}
+    for epoch in range(4):
+        for (ours, _), (others, _) in trainer.batches(epoch, 0):
+            for one, other in zip(ours[:, 0].tolist(), others[:, 0].tolist(), strict=True):
+                partners.setdefault(one, set()).add(other)
+    # By chance two of four draws of 64 agree for about six samples.
+    assert sum(len(met) == 4 for met in partners.values()) > 48

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -31,14 +33,18 @@ class Net(nn.Module):
         return out
 
 
-def make_trainer(activation: type[nn.Module] = nn.Tanh, **options: object) -> BilevelTrainer:
+def make_trainer(
+    activation: type[nn.Module] = nn.Tanh,
+    loss: Any = nn.functional.cross_entropy,
+    **options: Any,
+) -> BilevelTrainer:
     """Returns a trainer whose momentum buffers are filled by three weight steps."""
     torch.manual_seed(1)
     net = Net(activation).double()
     x, y = torch.randn(64, 5, dtype=torch.float64), torch.randint(0, 3, (64,))
     optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     trainer = BilevelTrainer(
-        net, nn.functional.cross_entropy, accuracy, optimizer, 1, ArrayDataset(x, y),
+        net, loss, accuracy, optimizer, 1, ArrayDataset(x, y),
         ArrayDataset(x, y), mutator="darts", batch_size=8, device="cpu", unrolled=True, **options,
     )  # fmt: skip
     trainer.mutator.double()
@@ -57,7 +63,9 @@ def batch_of(seed: int) -> BATCH:
     )
 
 
-def loss_by_hand(weights: dict[str, Tensor], alphas: Tensor, net: Net, batch: BATCH) -> Tensor:
+def loss_by_hand(
+    weights: dict[str, Tensor], alphas: Tensor, net: Net, batch: BATCH, smoothing: float = 0.0
+) -> Tensor:
     """Writes the mixed network out, without choice blocks."""
     p = alphas.softmax(dim=1)
     act = type(net.one["1"][1])()
@@ -68,7 +76,9 @@ def loss_by_hand(weights: dict[str, Tensor], alphas: Tensor, net: Net, batch: BA
     x, y = batch
     h = p[0, 0] * linear("one.0", x) + p[0, 1] * act(linear("one.1.0", x))
     out = p[1, 0] * linear("two.0", h) + p[1, 1] * linear("two.1.1", act(h))
-    return nn.functional.cross_entropy(out, y)
+    log_p = out - out.exp().sum(1, keepdim=True).log()
+    picked = log_p[torch.arange(len(y)), y]
+    return -((1 - smoothing) * picked + smoothing * log_p.mean(1)).mean()
 
 
 def plain(trainer: BilevelTrainer) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
@@ -90,15 +100,28 @@ def virtual(
     }
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+# The virtual step is not clipped, and the logits' loss not smoothed, as in the authors' code.
+@pytest.mark.parametrize(
+    ("activation", "smoothing", "options"),
+    [
+        (nn.Tanh, 0.0, {}),
+        (nn.ReLU, 0.0, {}),
+        (nn.Tanh, 0.0, {"grad_clip": 1e-2}),
+        (nn.Tanh, 0.3, {"loss": nn.CrossEntropyLoss(label_smoothing=0.3)}),
+        (nn.Tanh, 0.3, {"loss": partial(nn.functional.cross_entropy, label_smoothing=0.3)}),
+    ],
+    ids=["tanh", "relu", "clipped", "smoothed", "smoothed by a function"],
+)
 def test_finite_difference_equals_its_formula_in_plain_tensors(
-    activation: type[nn.Module],
+    activation: type[nn.Module], smoothing: float, options: dict[str, Any]
 ) -> None:
-    trainer = make_trainer(activation)
+    trainer = make_trainer(activation, **options)
     net, train, valid = trainer.model, batch_of(11), batch_of(12)
     weights, buffers, alphas = plain(trainer)
 
-    grads = torch.autograd.grad(loss_by_hand(weights, alphas, net, train), list(weights.values()))
+    grads = torch.autograd.grad(
+        loss_by_hand(weights, alphas, net, train, smoothing), list(weights.values())
+    )
     stepped = {n: w.detach().requires_grad_() for n, w in virtual(weights, buffers, grads).items()}
     direct, *v = torch.autograd.grad(
         loss_by_hand(stepped, alphas, net, valid), [alphas, *stepped.values()]
@@ -109,7 +132,9 @@ def test_finite_difference_equals_its_formula_in_plain_tensors(
         moved = {
             n: w.detach() + sign * eps * g for (n, w), g in zip(weights.items(), v, strict=True)
         }
-        around.append(torch.autograd.grad(loss_by_hand(moved, alphas, net, train), alphas)[0])
+        around.append(
+            torch.autograd.grad(loss_by_hand(moved, alphas, net, train, smoothing), alphas)[0]
+        )
     expected = direct - LR * (around[0] - around[1]) / (2 * eps)
 
     (found,) = trainer.arch_gradient(train, valid)
@@ -133,6 +158,63 @@ def test_exact_form_equals_autograd_through_the_virtual_step() -> None:
     (found,) = trainer.arch_gradient(train, valid)
 
     assert (found - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(("hessian", "passes"), [("finite_difference", 3), ("exact", 2)])
+def test_the_pass_at_the_virtual_weights_moves_no_statistics(hessian: Any, passes: int) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.BatchNorm1d(5), LayerChoice([nn.Linear(5, 3), nn.Linear(5, 3)]))
+    net = net.double()
+    x, y = torch.randn(64, 5, dtype=torch.float64), torch.randint(0, 3, (64,))
+    data = ArrayDataset(x, y)
+    trainer = BilevelTrainer(
+        net, nn.functional.cross_entropy, accuracy, torch.optim.SGD(net.parameters(), lr=LR), 1,
+        data, data, mutator="darts", batch_size=8, device="cpu", unrolled=True, hessian=hessian,
+    )  # fmt: skip
+    trainer.mutator.double()
+    train, valid = batch_of(11), batch_of(12)
+
+    trainer.arch_gradient(train, valid)
+
+    # Every pass but that at w' is on the training batch, whose statistics no weight changes.
+    assert int(net[0].num_batches_tracked) == passes
+    expected = (1 - 0.9**passes) * train[0].mean(0)
+    assert torch.allclose(net[0].running_mean, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("hessian", ["finite_difference", "exact"])
+def test_a_penalty_of_the_logits_joins_the_second_order(
+    hessian: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, valid = batch_of(11), batch_of(12)
+    trainer = make_trainer(hessian=hessian)
+    (without,) = trainer.arch_gradient(train, valid)
+
+    def penalty(decisions: Any) -> Tensor:
+        return torch.stack([decision.mix.square().sum() for decision in decisions.values()]).sum()
+
+    monkeypatch.setattr(trainer.mutator, "penalty", penalty)
+    (found,) = trainer.arch_gradient(train, valid)
+    alphas = trainer.alphas[0].detach().clone().requires_grad_()
+    (own,) = torch.autograd.grad(alphas.softmax(1).square().sum(), alphas)
+    assert own.abs().max() > 1e-3
+    assert torch.allclose(found - without, own, rtol=0, atol=1e-9)
+
+
+def test_held_out_figures_are_not_smoothed() -> None:
+    trainer = make_trainer(loss=nn.CrossEntropyLoss(label_smoothing=0.3))
+    net, (weights, _, alphas) = trainer.model, plain(trainer)
+    x, y = (torch.cat(parts) for parts in zip(*trainer.valid_loader.batches(0), strict=True))
+    trainer.mutator.reset()
+    expected = float(loss_by_hand(weights, alphas, net, (x, y)).detach())
+    assert trainer.validate()["loss"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_another_loss_of_held_out_batches_is_used() -> None:
+    trainer = make_trainer(valid_loss=lambda output, target: output.sum() * 0 + 7)
+    assert trainer.validate()["loss"] == 7
+    grads = trainer.arch_gradient(batch_of(1), batch_of(2))
+    assert all(grad is None or not grad.any() for grad in grads)
 
 
 def test_both_forms_meet_on_a_smooth_net_as_eps_goes_to_zero(
