@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 MINIMUM = ROOT / "constraints-minimum.txt"
 OURS = {"nas_plugin", "search_spaces", "examples", "tests"}
 #: Distribution → what it is imported as, where the names differ.
-IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORTED_AS = {"pillow": "PIL", "protobuf": "google", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 #: Declared, but never imported here, and why.
 NOT_IMPORTED = {
     "setuptools": "nnictl imports its pkg_resources",
