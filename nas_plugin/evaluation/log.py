@@ -10,11 +10,14 @@ from typing import Any
 
 from nas_plugin.errors import FileError, StrategyError
 from nas_plugin.files import append_line, parse_json, read_text
+from nas_plugin.files.shape import Is, check_json
 from nas_plugin.strategies.proposal import Outcome, Proposal
 from nas_plugin.strategies.strategy import Strategy
 
 _FORMAT = "nas_plugin.search/1"
 _MAX_BYTES = 2**30
+_KINDS = ("begin", "ask", "tell")
+_EVENT = {"event": Is(f"one of {', '.join(_KINDS)}", lambda v: v in _KINDS)}
 
 
 class SearchLog:
@@ -102,9 +105,7 @@ class SearchLog:
             os.truncate(self.path, whole)
         for number, line in enumerate(lines[:-1], 1):
             event = parse_json(line, f"{self.path}, line {number}")
-            if not isinstance(event, dict) or event.get("event") not in ("begin", "ask", "tell"):
-                raise FileError(f"{self.path}, line {number}: not an event of a search.")
-            yield event
+            yield check_json(event, _EVENT, f"{self.path}, line {number}", extra=True)
 
 
 def _line(event: dict[str, Any]) -> str:

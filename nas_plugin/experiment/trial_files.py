@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nas_plugin.errors import FileError
 from nas_plugin.experiment.journal import FOLDER
 from nas_plugin.files import read_json, write_json
+from nas_plugin.files.shape import check_json
 
 #: parameter, attempt, pid: written as soon as the parameters have come.
 CLAIM = "claim.json"
@@ -33,9 +33,7 @@ def read_record(trial: Path, name: str) -> dict[str, Any] | None:
     path = trial / FOLDER / name
     if not path.is_file():
         return None
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise FileError(f"{path} must hold a JSON object, found {type(record).__name__}.")
+    record: dict[str, Any] = check_json(read_json(path), {}, str(path), extra=True)
     return record
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from nas_plugin.directions import direction
 from nas_plugin.errors import FileError
 from nas_plugin.files import read_json, write_atomic
+from nas_plugin.files.shape import check_json
 from nas_plugin.reporting._html_style import STYLE
 from nas_plugin.reporting.architecture_svg import draw_architecture
 from nas_plugin.reporting.jsonl import plain, read_jsonl
@@ -201,9 +202,7 @@ def _plot(plot: Callable[[Any, Path], Path], records: Sequence[Record], any_data
 
 
 def _object(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise FileError(f"{path} holds a {type(found).__name__}; a JSON object is needed.")
+    found: dict[str, Any] = check_json(read_json(path), {}, str(path), extra=True)
     return found
 
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Literal, cast
 
 from nas_plugin.errors import ArchitectureError, SpaceError
+from nas_plugin.files.shape import TEXT, Is, Optional, check_json
 
 Scalar = str | int | float | bool
 Value = Scalar | tuple[Scalar, ...]
@@ -17,6 +18,17 @@ Kind = Literal["layer", "input", "value", "repeat"]
 Condition = tuple[str, tuple[Scalar, ...]]
 
 KINDS: tuple[Kind, ...] = ("layer", "input", "value", "repeat")
+
+_SCALAR = Is("text, a number, true or false", lambda v: isinstance(v, (str, int, float)))
+#: A choice as JSON.
+_SHAPE = {
+    "key": TEXT,
+    "kind": TEXT,
+    "candidates": [_SCALAR],
+    Optional("n_chosen"): Is("a whole number or null", lambda v: v is None or type(v) is int),
+    Optional("excluded"): [_SCALAR],
+    Optional("active_if"): [[{"key": TEXT, "values": [_SCALAR]}]],
+}
 
 
 @dataclass(frozen=True)
@@ -184,27 +196,21 @@ class Choice:
         Raises:
             SpaceError: If an entry is missing or has another type.
         """
-        try:
-            active_if = tuple(
-                tuple((str(c["key"]), _scalars(c["values"])) for c in alternative)
+        name = "Not a choice of a search space"
+        if isinstance(data, Mapping) and isinstance(data.get("key"), str):
+            name = f"{name}: '{data['key']}'"
+        check_json(data, _SHAPE, name, SpaceError)
+        return cls(
+            key=data["key"],
+            kind=cast(Kind, data["kind"]),
+            candidates=tuple(data["candidates"]),
+            n_chosen=data.get("n_chosen", 1),
+            excluded=tuple(data.get("excluded", ())),
+            active_if=tuple(
+                tuple((condition["key"], tuple(condition["values"])) for condition in alternative)
                 for alternative in data.get("active_if", ())
-            )
-            n_chosen = data.get("n_chosen", 1)
-            if n_chosen is not None and type(n_chosen) is not int:
-                raise TypeError(f"n_chosen must be a whole number or null, got {n_chosen!r}")
-            return cls(
-                key=str(data["key"]),
-                kind=cast(Kind, data["kind"]),
-                candidates=_scalars(data["candidates"]),
-                n_chosen=n_chosen,
-                excluded=_scalars(data.get("excluded", [])),
-                active_if=active_if,
-            )
-        except (KeyError, TypeError) as error:
-            raise SpaceError(
-                f"Not a choice of a search space: {dict(data)!r} ({error}). "
-                "It needs 'key', 'kind' and 'candidates'."
-            ) from error
+            ),
+        )
 
 
 def holds(value: Value | None, wanted: tuple[Scalar, ...]) -> bool:
@@ -214,12 +220,3 @@ def holds(value: Value | None, wanted: tuple[Scalar, ...]) -> bool:
     if isinstance(value, tuple):
         return any(entry in wanted for entry in value)
     return value in wanted
-
-
-def _scalars(values: Any) -> tuple[Scalar, ...]:
-    if not isinstance(values, (list, tuple)):
-        raise TypeError(f"expected a list, got {values!r}")
-    for value in values:
-        if not isinstance(value, (str, int, float, bool)):
-            raise TypeError(f"a candidate must be a string or a number, got {value!r}")
-    return tuple(values)

@@ -10,10 +10,18 @@ from typing import Any
 
 from nas_plugin.errors import FileError, SpaceError
 from nas_plugin.files import read_json, write_json
+from nas_plugin.files.shape import NUMBER, TEXT, Optional, check_json
 from nas_plugin.space.choice import Value
 from nas_plugin.space.search_space import SearchSpace
 
 _FORMAT = "nas_plugin.cost_table/1"
+_SHAPE = {
+    "format": TEXT,
+    "unit": TEXT,
+    "costs": {str: {str: NUMBER}},
+    Optional("fixed"): NUMBER,
+    Optional("about"): dict,
+}
 
 
 @dataclass(frozen=True)
@@ -96,22 +104,16 @@ class CostTable:
                 f"{path} is no cost table: expected an object with 'format': '{_FORMAT}', 'unit', "
                 "'costs' and 'fixed', as nas-plugin profile writes it."
             )
+        check_json(data, _SHAPE, f"{path} is no cost table")
         try:
             return cls(
-                unit=str(data["unit"]),
+                unit=data["unit"],
                 costs={
-                    str(key): {str(name): float(cost) for name, cost in candidates.items()}
+                    key: {name: float(cost) for name, cost in candidates.items()}
                     for key, candidates in data["costs"].items()
                 },
                 fixed=float(data.get("fixed", 0.0)),
                 about=dict(data.get("about", {})),
             )
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-            SpaceError,
-        ) as error:
+        except (OverflowError, SpaceError) as error:
             raise FileError(f"{path} is no cost table: {str(error)[:200]}.") from error

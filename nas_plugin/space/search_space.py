@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from nas_plugin.errors import ArchitectureError, SpaceError
+from nas_plugin.files.shape import TEXT, check_json
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.choice import Choice, Value
 from nas_plugin.space.counting import Counting, Decided
@@ -199,10 +200,8 @@ class SearchSpace(Mapping[str, Choice]):
         """
         if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
             raise SpaceError(f"Not a search space: expected an object with 'format': '{_FORMAT}'.")
-        choices = data.get("choices")
-        if not isinstance(choices, list) or not all(isinstance(c, Mapping) for c in choices):
-            raise SpaceError("A search space needs 'choices', a list of objects.")
-        return cls(Choice.from_json(choice) for choice in choices)
+        check_json(data, {"format": TEXT, "choices": [dict]}, "Not a search space", SpaceError)
+        return cls(Choice.from_json(choice) for choice in data["choices"])
 
     def _from_counter_keys(self, spelled: Mapping[str, Any]) -> Mapping[str, Any]:
         """Maps NNI's ``LayerChoice1``, ``InputChoice2``, … to keys by construction order."""
