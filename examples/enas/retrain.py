@@ -32,7 +32,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     first.add_argument("--search-for", choices=list(BUILDERS), default="macro")
     kind = first.parse_known_args(argv)[0].search_for
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first])
-    add_run_flags(parser, learning_rate=0.05, weight_decay=2e-4, **RUN[kind])
+    add_run_flags(parser, learning_rate=0.05, weight_decay=4e-4, **RUN[kind])
     add_retrain_flags(parser, BUILDERS[kind])
     add_size_flags(parser, BUILDERS[kind], **SIZES[kind])
     return parser.parse_args(argv)

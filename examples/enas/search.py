@@ -32,8 +32,8 @@ from search_spaces.enas import enas_macro, enas_micro
 
 BUILDERS = {"macro": enas_macro, "micro": enas_micro}
 RUN = {
-    "macro": {"epochs": 310, "batch_size": 128, "weight_decay": 2.5e-4},
-    "micro": {"epochs": 150, "batch_size": 160, "weight_decay": 1e-4},
+    "macro": {"epochs": 310, "batch_size": 128, "weight_decay": 5e-4},
+    "micro": {"epochs": 150, "batch_size": 160, "weight_decay": 2e-4},
 }
 CONTROLLER = {
     "macro": {"steps": 50, "aggregate": 20, "lr": 1e-3, "tanh": 1.5, "reduce": 1.0, "skip": 0.8},

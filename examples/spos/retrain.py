@@ -23,6 +23,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=240, batch_size=128, learning_rate=0.0625, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
+    parser.add_argument("--decay-all", action="store_true", help="biases and batch norms too")
     add_retrain_flags(parser, spos)
     add_size_flags(parser, spos)
     return parser.parse_args(argv)
@@ -30,7 +31,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     decay = partial(LinearLR, start_factor=1.0, end_factor=1e-3, total_iters=args.epochs)
-    retrain(args, spos, decay)
+    retrain(args, spos, decay, nesterov=False, decay_all=args.decay_all)
 
 
 if __name__ == "__main__":

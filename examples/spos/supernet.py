@@ -45,6 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_run_flags(parser, epochs=120, batch_size=128, learning_rate=0.0625, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
     add("--valid-fraction", type=float, default=0.1, help="of the training images: ranks paths")
+    add("--decay-all", action="store_true", help="biases and batch norms decay too")
     add("--fair", action="store_true", help="strictly fair paths, as FairNAS")
     add("--flops-window", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="draw only paths of so many million FLOPs, two a multiply-add")  # fmt: skip
@@ -71,7 +72,9 @@ def train(args: argparse.Namespace) -> None:
     sizes = sizes_of(spos, args, whole.image, whole.classes)
     model = spos(**sizes)
     schedule = partial(LinearLR, start_factor=1.0, end_factor=1e-3, total_iters=args.epochs)
-    options = trainer_options(args, data, model, "search", schedule=schedule)
+    options = trainer_options(
+        args, data, model, "search", schedule=schedule, nesterov=False, decay_all=args.decay_all
+    )
     trainer = SPOSSupernetTrainer(**options, mutator=mutator(model, args, whole.image))
     if run_search(trainer, args, export=False):
         about = {

@@ -34,15 +34,15 @@ from search_spaces.textnas import textnas
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_run_flags(parser, epochs=10, batch_size=128, learning_rate=0.008, weight_decay=0.0,
+    add_run_flags(parser, epochs=10, batch_size=128, learning_rate=5e-3, weight_decay=2e-6,
                   data="sst2")  # fmt: skip
     add = parser.add_argument
     add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
-    add("--controller-steps", type=int, default=50, help="an epoch")
-    add("--aggregate", type=int, default=10, help="architectures a controller step")
-    add("--arch-learning-rate", type=float, default=1e-3)
+    add("--controller-steps", type=int, default=500, help="an epoch")
+    add("--aggregate", type=int, default=1, help="architectures a controller step")
+    add("--arch-learning-rate", type=float, default=2e-3)
     add("--tanh-constant", type=float, default=1.5, help="bounds the controller's logits")
-    add("--skip-weight", type=float, default=0.0, help="of the skip penalty")
+    add("--skip-weight", type=float, default=0.8, help="of the skip penalty")
     add("--samples", type=int, default=10, help="architectures of which the best is returned")
     add_text_flags(parser, dropout=0.5)
     return parser.parse_args(argv)
@@ -55,7 +55,7 @@ def search(args: argparse.Namespace) -> None:
     optimizer = Adam(
         model.parameters(), lr=args.learning_rate, eps=1e-3, weight_decay=args.weight_decay
     )
-    cosine = partial(CosineAnnealingLR, T_max=args.epochs, eta_min=args.learning_rate / 8)
+    cosine = partial(CosineAnnealingLR, T_max=args.epochs, eta_min=1e-5)
     callbacks = [ArchitectureCheckpoint(args.out / "checkpoints")]
     options = run_options(
         args, model, optimizer, "search", train=train, valid=valid, schedule=cosine,

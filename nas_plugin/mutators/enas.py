@@ -57,6 +57,8 @@ class EnasMutator(Mutator, name="enas"):
         op_tanh_reduce: Divides the bound for operations; the authors' micro search has
             ``tanh_constant=1.10, op_tanh_reduce=2.5``.
         skip_target: Probability of a skip connection that the penalty pulls to.
+        authors_skip_penalty: Take the penalty of ``sigmoid(q)``, as the authors' code does, though
+            paths are drawn with ``sigmoid(2q)``: it then pulls the target 0.4 to 0.308.
 
     Attributes:
         written: What the last `reset` sampled.
@@ -79,6 +81,7 @@ class EnasMutator(Mutator, name="enas"):
         tanh_constant: float = 1.5,
         op_tanh_reduce: float = 1.0,
         skip_target: float = 0.4,
+        authors_skip_penalty: bool = False,
     ) -> None:
         super().__init__(model, seed=seed)
         if hidden < 1 or tanh_constant <= 0 or op_tanh_reduce <= 0 or not 0 < skip_target < 1:
@@ -87,7 +90,7 @@ class EnasMutator(Mutator, name="enas"):
                 f"(0, 1); got {hidden}, {tanh_constant}, {op_tanh_reduce}, {skip_target}."
             )
         self.tanh_constant, self.op_tanh_reduce = tanh_constant, op_tanh_reduce
-        self.skip_target = skip_target
+        self.skip_target, self.authors_skip_penalty = skip_target, authors_skip_penalty
         layers = [c for c in self.space.values() if c.kind != "input"]
         kinds = list(dict.fromkeys((c.kind, c.candidates) for c in layers))
         self._kind_of = {c.key: kinds.index((c.kind, c.candidates)) for c in layers}
@@ -211,7 +214,9 @@ class EnasMutator(Mutator, name="enas"):
 
     def _skip_penalty(self, logits: Tensor) -> Tensor:
         """Returns ``sum_i KL(p_i || target)`` of Bernoulli probabilities."""
-        p, target = logits.sigmoid(), self.skip_target
+        # Logits are 2q here.
+        p = (logits / 2 if self.authors_skip_penalty else logits).sigmoid()
+        target = self.skip_target
         taken = p * (p / target).log()
         left = (1 - p) * ((1 - p) / (1 - target)).log()
         return (taken + left).sum()

@@ -11,6 +11,7 @@ from torch.optim import SGD
 
 from nas_plugin.data import load_data, restate, standard_augment
 from nas_plugin.scripts.run import run_options
+from nas_plugin.trainers import decay_groups
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def trainer_options(
     phase: str,
     *,
     nesterov: bool = True,
+    decay_all: bool = True,
     cutout: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
@@ -69,11 +71,12 @@ def trainer_options(
         model: The network; its weights are stepped by SGD with momentum 0.9.
         phase: ``search`` or ``retrain``: what the log and checkpoints are called.
         nesterov: Which momentum.
+        decay_all: Whether biases and batch norms decay too.
         cutout: Side of the square that is cut out of training images.
         **options: As `run_options` takes them.
     """
     optimizer = SGD(
-        model.parameters(),
+        model.parameters() if decay_all else decay_groups(model, args.weight_decay),
         args.learning_rate,
         0.9,
         weight_decay=args.weight_decay,

@@ -45,6 +45,7 @@ def retrain(
     schedule: Schedule | None = None,
     *,
     nesterov: bool = True,
+    decay_all: bool = True,
     **options: Any,
 ) -> None:
     """Trains the architecture from scratch; prints test accuracy, parameters and FLOPs.
@@ -54,6 +55,7 @@ def retrain(
         builder: Makes the supernet.
         schedule: As `run_options` takes it.
         nesterov: As `trainer_options` takes it.
+        decay_all: As `trainer_options` takes it.
         **options: As `RetrainTrainer` takes them.
     """
     seed_everything(args.seed)
@@ -72,8 +74,9 @@ def retrain(
     if cutout is None:
         cutout = args.default_cutout if data.image.shape[-1] >= 32 else 0
     common = trainer_options(
-        args, data, model, "retrain", schedule=schedule, nesterov=nesterov, cutout=cutout
-    )
+        args, data, model, "retrain", schedule=schedule, nesterov=nesterov, decay_all=decay_all,
+        cutout=cutout,
+    )  # fmt: skip
     trainer = RetrainTrainer(**common, aux_weight=aux_weight, **options)
     trainer.train()
     if trainer.ranks.is_first:

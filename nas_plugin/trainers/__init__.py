@@ -9,6 +9,7 @@ from nas_plugin.trainers.callbacks import (
     LRSchedulerCallback,
     ModelCheckpoint,
 )
+from nas_plugin.trainers.decay import decay_groups
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
 from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.metrics import accuracy
@@ -61,5 +62,6 @@ __all__ = [
     "SinglePathTrainer",
     "Trainer",
     "accuracy",
+    "decay_groups",
     "reward_accuracy",
 ]

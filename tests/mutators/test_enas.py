@@ -125,6 +125,19 @@ def test_the_skip_penalty_is_zero_at_the_target_and_grows_away_from_it() -> None
     assert mutator.written.skip_penalty.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_authors_skip_penalty_is_zero_at_another_rate_than_its_target() -> None:
+    # Theirs: KL of sigmoid(q) against 0.4; drawn is sigmoid(2q), which is 4/13 where q = log(2/3).
+    two_q = torch.tensor([2 * math.log(2 / 3), 2 * math.log(2 / 3)])
+    p = 4 / 13
+    real = p * math.log(p / 0.4) + (1 - p) * math.log((1 - p) / 0.6)
+    model = nn.Sequential(LayerChoice([nn.Tanh(), nn.Identity()]))
+
+    theirs = EnasMutator(model, authors_skip_penalty=True)._skip_penalty(two_q)
+    assert theirs.item() == pytest.approx(0, abs=1e-6)
+    mine = EnasMutator(nn.Sequential(LayerChoice([nn.Tanh(), nn.Identity()])))
+    assert mine._skip_penalty(two_q).item() == pytest.approx(2 * real, rel=1e-5)
+
+
 def test_logits_are_bounded_by_the_tanh_constant() -> None:
     model = nn.Sequential(LayerChoice([nn.Tanh(), nn.Identity()]))
     mutator = EnasMutator(model, tanh_constant=1.1, op_tanh_reduce=2.5)
