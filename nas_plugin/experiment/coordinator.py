@@ -22,8 +22,9 @@ from nas_plugin.space.search_space import SearchSpace
 
 Event = dict[str, Any]
 
-#: So many trials in a row that end before they ask mean that the script does not work.
-_MAX_STRAYS = 20
+#: So many trials in a row that end before they ask mean that the script does not work; fewer do
+#: where no trial has asked yet.
+_MAX_STRAYS, _MAX_FIRST_STRAYS = 20, 3
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Coordinator:
         self._ended: set[str] = set()
         self._again: deque[int] = deque()
         self._strays = 0
+        self._asked_once = False
         #: Whether the strategy has nothing left to propose.
         self.exhausted = False
         self._waits = False
@@ -179,8 +181,22 @@ class Coordinator:
         """Says whether the trial's final result has come."""
         return trial in self._results
 
-    def end(self, trial: str, evidence: Evidence) -> None:
-        """Notes a trial's end, and tries its architecture again or tells the strategy."""
+    def end(self, trial: str, evidence: Evidence, *, asked: bool = True, words: str = "") -> None:
+        """Notes a trial's end, and tries its architecture again or tells the strategy.
+
+        Args:
+            trial: The trial's id.
+            evidence: What is known of the end.
+            asked: Whether the trial asked for its architecture.
+            words: The last lines that it wrote to its standard error.
+
+        Raises:
+            ExperimentError: If the trials end before they ask, so that the script cannot work.
+        """
+        self._end(trial, evidence, asked)
+        self._check_strays(words)
+
+    def _end(self, trial: str, evidence: Evidence, asked: bool) -> None:
         claimed, attempt = self.claims.get(trial, (None, 0))
         if trial in self.claims and claimed is None:
             # Added by hand in the portal: kept in the journal, unknown to the strategy.
@@ -199,8 +215,20 @@ class Coordinator:
         if parameter.told or attempt in parameter.ended:
             self._record("repeat", trial=trial, parameter=claimed, attempt=attempt)
             return
-        self._record("end", trial=trial, parameter=parameter.id, attempt=attempt, **verdict_fields)
+        fields: Event = {} if asked else {"asked": False}
+        fields |= {"parameter": parameter.id, "attempt": attempt, **verdict_fields}
+        self._record("end", trial=trial, **fields)
         self._settle(parameter, verdict_fields)
+
+    def _check_strays(self, words: str) -> None:
+        limit = _MAX_STRAYS if self._asked_once else _MAX_FIRST_STRAYS
+        if self._strays < limit:
+            return
+        said = f" The last one wrote:\n{words}" if words else ""
+        raise ExperimentError(
+            f"{self._strays} trials in a row ended before they asked for an architecture: run "
+            f"trialCommand by hand and mend it.{said}"
+        )
 
     def save(self) -> None:
         """Keeps the strategy's state, so that resuming is quick."""
@@ -219,24 +247,17 @@ class Coordinator:
     def _orphan(self) -> Job | None:
         """Returns a proposal that no living trial can still take, to be handed out again.
 
-        Trials take parameters in the order in which they ask, so one that dies before asking
-        leaves the last ones without a trial. A second copy is right in every case: the queue is
-        first in, first out, and what remains unread at the end is a copy.
+        Where the manager is not guarded, trials take parameters in the order in which they ask, so
+        one that dies before asking leaves the last ones without a trial. A second copy is right in
+        every case: the queue is first in, first out, and what remains unread at the end is a copy.
         """
         waiting = [p for p in self.open if not p.running]
         unclaimed = self.living - sum(len(p.running) for p in self.parameters.values())
         if len(waiting) <= max(0, unclaimed):
             return None
-        if self._strays < _MAX_STRAYS:
-            parameter = min(waiting, key=lambda p: p.sends)
-            self._record("again", parameter=parameter.id, attempt=parameter.sends)
-            return self._job(parameter, parameter.sends - 1)
-        message = f"the last {self._strays} trials ended before they asked for an architecture"
-        for parameter in waiting:
-            lost = {"outcome": "lost", "message": message, "metrics": {}}
-            self._record("end", trial=None, parameter=parameter.id, attempt=parameter.sends, **lost)
-            self._record("tell", parameter=parameter.id, failure=message)
-        return None
+        parameter = min(waiting, key=lambda p: p.sends)
+        self._record("again", parameter=parameter.id, attempt=parameter.sends)
+        return self._job(parameter, parameter.sends - 1)
 
     def _verdict(
         self, trial: str, evidence: Evidence, proposed: Mapping[str, Any]
@@ -306,7 +327,9 @@ class Coordinator:
             self._results[event["trial"]] = event
         elif kind in ("end", "stray", "repeat"):
             self._ended.add(str(trial))
-            self._strays = self._strays + 1 if kind == "stray" else 0
+            is_stray = kind == "stray" or event.get("asked") is False
+            self._strays = self._strays + 1 if is_stray else 0
+            self._asked_once = self._asked_once or not is_stray
             if number in self.parameters:
                 self.parameters[number].running.pop(event["attempt"], None)
                 self.parameters[number].ended.add(event["attempt"])

@@ -7,6 +7,7 @@
 //   * requests with a foreign Host or Origin, from another site, with a climbing path, or with a
 //     body that a plain HTML form could send are answered 403; so are such WebSocket upgrades;
 //   * the TensorBoard that the portal starts follows the same address;
+//   * each trial gets the parameters that it was made for (attribution.js);
 //   * the process, exit code and signal of each trial go to <experiment>/nas_plugin/exits.jsonl,
 //     because NNI's own database keeps neither.
 
@@ -15,6 +16,8 @@ const fs = require('node:fs');
 const http = require('node:http');
 const net = require('node:net');
 const path = require('node:path');
+
+require('./attribution.js');
 
 const LOOPBACK = '127.0.0.1';
 const address = process.env.NAS_PLUGIN_LISTEN || LOOPBACK;

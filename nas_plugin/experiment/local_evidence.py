@@ -10,9 +10,16 @@ from nas_plugin.errors import FileError
 from nas_plugin.experiment import trial_files
 from nas_plugin.experiment.journal import FOLDER
 from nas_plugin.experiment.outcome import Evidence
-from nas_plugin.files import parse_json, read_lines
+from nas_plugin.files import open_bounded, parse_json, read_lines
 
 _MAX_BYTES, _MAX_LINE = 2**30, 2**20
+_MAX_OUTPUT, _TAIL, _LINES = 2**40, 10_000, 5
+_FIELDS: dict[str, set[str]] = {
+    "given": {"parameter", "attempt"},
+    "start": set(),
+    "stop": set(),
+    "exit": {"code", "signal"},
+}
 
 
 class LocalEvidence:
@@ -29,6 +36,7 @@ class LocalEvidence:
         self._exits = experiment / FOLDER / "exits.jsonl"
         self._offset = 0
         self._processes: dict[str, list[dict[str, Any]]] = {}
+        self._given: dict[str, dict[str, Any]] = {}
 
     def folder(self, trial: str) -> Path | None:
         """Returns a trial's folder, None if it ran elsewhere."""
@@ -48,6 +56,22 @@ class LocalEvidence:
         """Returns a trial's claim."""
         folder = self.folder(trial)
         return trial_files.read_record(folder, trial_files.CLAIM) if folder else None
+
+    def given(self, trial: str) -> dict[str, Any] | None:
+        """Returns the parameter and attempt that a guarded manager made a trial for."""
+        self._read()
+        return self._given.get(trial)
+
+    def last_words(self, trial: str) -> str:
+        """Returns the last lines that a trial wrote to its standard error."""
+        folder = self.folder(trial)
+        path = None if folder is None else folder / "trial.stderr"
+        if path is None or not path.is_file():
+            return ""
+        with open_bounded(path, _MAX_OUTPUT) as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL))
+            lines = stream.read().decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-_LINES:])
 
     def result(self, trial: str) -> dict[str, Any] | None:
         """Returns the result that a trial kept, sent or not."""
@@ -72,6 +96,11 @@ class LocalEvidence:
 
     def _of_process(self, trial: str) -> list[dict[str, Any]]:
         """Returns what the guard wrote about a trial's latest process."""
+        self._read()
+        return self._processes.get(trial, [])
+
+    def _read(self) -> None:
+        """Reads what the guard has written since the last time."""
         if self._exits.is_file():
             for _, line in read_lines(self._exits, _MAX_BYTES, _MAX_LINE, start=self._offset):
                 if not line.endswith(b"\n"):
@@ -80,13 +109,15 @@ class LocalEvidence:
                 entry = parse_json(line.decode(errors="replace"), str(self._exits))
                 if not _is_exit_record(entry):
                     raise FileError(
-                        f"{self._exits}: found {line[:80]!r}, which is no start, stop or exit of "
-                        "a trial. Restore the file from a copy."
+                        f"{self._exits}: found {line[:80]!r}, which is no event of a "
+                        "trial. Restore the file from a copy."
                     )
+                if entry["event"] == "given":
+                    self._given[entry["trial"]] = entry
+                    continue
                 if entry["event"] == "start":
                     self._processes[entry["trial"]] = []
                 self._processes.setdefault(entry["trial"], []).append(entry)
-        return self._processes.get(trial, [])
 
 
 def _is_exit_record(entry: Any) -> bool:
@@ -94,6 +125,6 @@ def _is_exit_record(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("trial"), str)
-        and entry.get("event") in ("start", "stop", "exit")
-        and (entry["event"] != "exit" or {"code", "signal"} <= set(entry))
+        and entry.get("event") in _FIELDS
+        and _FIELDS[entry["event"]] <= set(entry)
     )

@@ -16,11 +16,10 @@ OutcomeName = Literal[
     "invalid_result",
     "wrong_architecture",
     "stopped",
-    "lost",
 ]
 
 #: Outcomes after which the same architecture is tried again.
-RETRIED: frozenset[OutcomeName] = frozenset({"failed", "killed", "lost"})
+RETRIED: frozenset[OutcomeName] = frozenset({"failed", "killed"})
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.launch import Portal, Running, resume
 from nas_plugin.experiment.manager_api import ManagerGoneError
 from nas_plugin.experiment.processes import dispatcher_alive, end_orphans
-from nas_plugin.files import open_bounded
+from nas_plugin.files import open_bounded, parse_json, read_lines
 
 Trouble = Literal["manager", "dispatcher", "idle", "error"]
 _POLL = 1.0
 _LOOK = 3.0
 _TAIL = 10_000
+_FAILURES_TOLD = 5
+_MAX_LINE = 16 * 2**20
 _MAX_LOG = 2**40  # of which the end is read
 #: NNI's words when the tuner's process needs long, and how often it may.
 _TOO_SLOW = "did not connect in 10 seconds"
@@ -59,6 +61,8 @@ class Supervisor:
         self._changed = time.monotonic()
         self._next_look = self._changed + _LOOK
         self._seen: dict[str, int] = {}
+        self._heard = 0
+        self._told = 0
 
     def watch(self) -> bool:
         """Returns True when the experiment is done, False when somebody has stopped it.
@@ -68,6 +72,7 @@ class Supervisor:
         """
         while True:
             time.sleep(_POLL)
+            self._tell_failures()
             try:
                 status, errors = self.running.api.status()
             except ManagerGoneError:
@@ -83,6 +88,29 @@ class Supervisor:
     def stop(self) -> None:
         """Ends the manager and all that belongs to the experiment."""
         stop_manager(self.running)
+
+    def _tell_failures(self) -> None:
+        """Says of the first trials that do not succeed what became of them, as soon as it is known.
+
+        The journal is read on from where it was read to; `show` lists all of them at the end.
+        """
+        path = journal_path(self.running.folder)
+        if self._told >= _FAILURES_TOLD or not path.is_file():
+            return
+        for _, line in read_lines(path, _MAX_LOG, _MAX_LINE, start=self._heard):
+            if not line.endswith(b"\n"):
+                break
+            self._heard += len(line)
+            event = parse_json(line.decode(errors="replace"), str(path))
+            outcome = event.get("outcome", "succeeded")
+            if event.get("event") in ("end", "stray") and outcome != "succeeded":
+                self._told += 1
+                more = (
+                    " Further ones are listed at the end." if self._told == _FAILURES_TOLD else ""
+                )
+                self._say(f"trial {event.get('trial')} {outcome}: {event.get('message')}{more}")
+                if more:
+                    return
 
     def _trouble(self, status: str) -> Trouble | None:
         if not self.running.alive:

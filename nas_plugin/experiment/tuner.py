@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,13 +149,19 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         trial = data["trial_job_id"]
         if self.assessor is not None:
             super().handle_trial_end(data)
+        asked = True
         if trial not in self._search.claims:
             claim = self._local.claim(trial)
+            if claim is None:
+                claim, asked = self._local.given(trial), False
             if claim is not None:
                 self._search.claim(trial, claim["parameter"], claim["attempt"])
         if not self._search.has_result(trial):
             self._take_kept_result(trial)
-        self._search.end(trial, self._local.of(trial, data["event"]))
+        evidence, words = self._local.of(trial, data["event"]), self._local.last_words(trial)
+        if evidence.status != "SUCCEEDED" and not evidence.message and words:
+            evidence = replace(evidence, message=words.splitlines()[-1])
+        self._search.end(trial, evidence, asked=asked, words=words)
         self._ends += 1
         if self._ends % _SNAPSHOT_EVERY == 0:
             self._search.save()

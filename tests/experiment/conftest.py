@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,7 +114,8 @@ def light(tmp_path_factory):
     ended = place.command("experiment", "create", "--config", place.config(), "--keep")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     folder = place.latest()
-    port = int(ended.stdout.split("portal at http://127.0.0.1:")[1].split()[0])
+    # On a busy machine the manager is started again, and its portal has another port.
+    port = int(re.findall(r"http://127\.0\.0\.1:(\d+)", ended.stdout + ended.stderr)[-1])
     yield Light(place, folder, port, ended.stdout)
     stopped = place.command("experiment", "stop", folder.name)
     assert stopped.returncode == 0, stopped.stderr

@@ -275,9 +275,36 @@ def test_a_script_that_never_asks_ends_the_search_with_the_reason(tmp_path):
     journal = Journal(tmp_path / "j")
     strategy = Sampler()
     simulation = Simulation(Coordinator(journal, SPACE, strategy, retries=2), 8, dies_before=1.0)
-    simulation.to_end()
-    assert simulation.trials < 40
-    assert len(strategy.told) == 8 and "before they asked" in strategy.told[0][2]
+    with pytest.raises(ExperimentError, match="3 trials in a row ended before they asked"):
+        simulation.to_end()
+    assert simulation.trials <= 5  # two run when the third ends
+    journal.close()
+
+
+def test_a_trial_that_died_before_it_asked_is_filed_under_what_it_was_made_for(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=2)
+    job = coordinator.next_job(1)
+    coordinator.claim("T", job.parameter, job.attempt)  # from the guard's note
+    coordinator.end("T", Evidence("USER_CANCELED", signal="SIGKILL"), asked=False)
+
+    (row,) = rows(journal.events)
+    assert (row.parameter, row.outcome) == (0, "killed")
+    assert row.architecture == journal.events[0]["architecture"]
+    again = coordinator.next_job(1)
+    assert (again.parameter, again.attempt) == (0, 1)
+    journal.close()
+
+
+def test_the_words_of_a_script_that_never_asks_are_in_the_reason(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=9)
+    for trial in ("A", "B"):
+        coordinator.next_job(5)
+        coordinator.end(trial, Evidence("FAILED", 1))
+    coordinator.next_job(5)
+    with pytest.raises(ExperimentError, match=r"wrote:\nImportError: no module"):
+        coordinator.end("C", Evidence("FAILED", 1), words="ImportError: no module named 'x'")
     journal.close()
 
 

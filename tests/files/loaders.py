@@ -510,7 +510,7 @@ LOADERS: dict[str, Loader] = {
     "claim": Loader("nas_plugin/claim.json", b'{"parameter": 1, "pid": 2}', _claims,
         ("experiment.trial_files:read_record",)),
     "exits": Loader("nas_plugin/exits.jsonl", _EXITS, _exits,
-        ("experiment.local_evidence:_of_process",)),
+        ("experiment.local_evidence:_read",)),
     "snapshot": Loader("snapshot.json", b'{"events": 3, "state": {"a": [1, 2.5]}}', _snapshot,
         ("experiment.snapshot:read_snapshot",)),
     "experiment file": Loader("e.yml", _YAML, _config, ("experiment.launch:load_config",)),
@@ -518,5 +518,7 @@ LOADERS: dict[str, Loader] = {
 
 #: Functions whose file is not read as data, each with its reason.
 NOT_DATA = {
+    "experiment.local_evidence:last_words": "keeps the end of a log, whatever it holds",
+    "experiment.supervise:_tell_failures": "the journal, which `read_journal` reads as a whole",
     "experiment.supervise:last_words": "prints the end of a log, whatever it holds",
 }
