@@ -76,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
         args, data, model, "search", schedule=schedule, nesterov=False, decay_all=args.decay_all
     )
     trainer = SPOSSupernetTrainer(**options, mutator=mutator(model, args, whole.image))
-    if run_search(trainer, args, export=False):
+    if run_search(trainer, args):
         about = {
             "name": args.data, "limit": args.limit, "seed": args.seed,
             "valid_fraction": args.valid_fraction, "image": list(whole.image.shape),

@@ -70,6 +70,26 @@ def forget_writes(model: nn.Module) -> None:
             _writes.pop(module, None)
 
 
+def found_writes(model: nn.Module) -> dict[str, dict[str, bool]]:
+    """Returns what the first runs have shown, by module and training mode, for a checkpoint.
+
+    A module's first run is on a copy, which gradients pass in another order: a resumed run that
+    began to probe anew would not be bit-identical.
+    """
+    return {
+        name: {str(training): writes for training, writes in _writes[module].items()}
+        for name, module in model.named_modules()
+        if module in _writes
+    }
+
+
+def recall_writes(model: nn.Module, found: Mapping[str, Mapping[str, bool]]) -> None:
+    """Restores what `found_writes` returned."""
+    for name, module in model.named_modules():
+        if name in found:
+            _writes[module] = {mode == "True": writes for mode, writes in found[name].items()}
+
+
 def copied(value: Any) -> Any:
     """Returns `value` with every tensor in it cloned; gradients pass."""
     if isinstance(value, Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nas_plugin.errors import DataError
@@ -21,6 +22,18 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         named = hasattr(value, "_fields")
         return type(value)(*parts) if named else type(value)(parts)
     return value
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Returns the samples of two values of one structure, one after the other."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    if isinstance(first, Mapping):
+        return {name: joined(part, second[name]) for name, part in first.items()}
+    if isinstance(first, (list, tuple)):
+        parts = [joined(a, b) for a, b in zip(first, second, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    return first
 
 
 def sample_count(value: Any) -> int:

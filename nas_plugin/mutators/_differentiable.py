@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice.decision import Decision
 from nas_plugin.errors import CheckpointError
-from nas_plugin.mutators.mutator import MixKind, Mutator
+from nas_plugin.mutators.mutator import MIXES, MixKind, Mutator
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.discretize import discretize
 
@@ -36,6 +36,7 @@ class DifferentiableMutator(Mutator):
         edge_rows: The key of each row of `betas`.
     """
 
+    gives: ClassVar[frozenset[str]] = frozenset({MIXES})
     mixes: ClassVar[MixKind] = "simplex"
 
     def __init__(self, model: nn.Module, *, seed: int = 0, scale: float = 1e-3) -> None:

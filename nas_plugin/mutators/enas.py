@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas_plugin.choice.decision import Decision
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import _subsets
-from nas_plugin.mutators.mutator import Mutator
+from nas_plugin.mutators.mutator import PATHS, POLICY, Mutator
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.choice import Choice, Value
 from nas_plugin.space.decide import decisions_of
@@ -70,6 +70,7 @@ class EnasMutator(Mutator, name="enas"):
         Pham et al. 2018, https://arxiv.org/abs/1802.03268
     """
 
+    gives = frozenset({PATHS, POLICY})
     sparse = True
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas_plugin.choice.decision import Decision
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators._differentiable import DifferentiableMutator
+from nas_plugin.mutators.mutator import MIXES, REPEATABLE
 
 LOSSES = ("l2", "l1")
 
@@ -34,6 +35,7 @@ class FairDartsMutator(DifferentiableMutator, name="fair_darts"):
         Chu et al. 2020, https://arxiv.org/abs/1911.12126
     """
 
+    gives = frozenset({MIXES, REPEATABLE})
     exclusive = False
     mixes = "independent"
     arch_settings: ClassVar[Mapping[str, Any]] = {"lr": 3e-3, "betas": (0.9, 0.999)}

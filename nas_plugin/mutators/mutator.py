@@ -24,6 +24,17 @@ MixKind = Literal["none", "hard", "simplex", "independent"]
 mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
 
 
+#: What mutators give and trainers need.
+MIXES, REPEATABLE, PATHS, POLICY = "mixes", "repeatable", "paths", "policy"
+#: As errors and documents call it.
+GIFTS: Mapping[str, str] = {
+    MIXES: "mixes that carry a gradient to its logits",
+    REPEATABLE: "the same mixes in all passes of a step",
+    PATHS: "single paths",
+    POLICY: "a policy that writes architectures with their log probabilities",
+}
+
+
 class Mutator(nn.Module, metaclass=Spelled):
     """Decides the choice blocks of a model.
 
@@ -46,6 +57,8 @@ class Mutator(nn.Module, metaclass=Spelled):
     """
 
     name: ClassVar[str]
+    #: What it gives, of `GIFTS`.
+    gives: ClassVar[frozenset[str]] = frozenset()
     #: Whether most coefficients are zero, so that only the active candidates run.
     sparse: ClassVar[bool] = False
     #: The coefficients of a step of the weights: ``none`` (paths), ``hard`` (0 or 1), ``simplex``

@@ -15,6 +15,7 @@ from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.errors import ChoiceError, OptionError, SpaceError
 from nas_plugin.mutators import _subsets
 from nas_plugin.mutators._differentiable import DifferentiableMutator
+from nas_plugin.mutators.mutator import MIXES, PATHS
 from nas_plugin.space.cost_table import CostTable
 
 VARIANTS = ("two", "full")
@@ -51,6 +52,7 @@ class ProxylessMutator(DifferentiableMutator, name="proxyless"):
         Cai, Zhu, Han 2019, https://arxiv.org/abs/1812.00332
     """
 
+    gives = frozenset({MIXES, PATHS})
     sparse = True
     mixes = "none"
 

@@ -7,7 +7,7 @@ from random import Random
 import torch
 
 from nas_plugin.choice.decision import Decision
-from nas_plugin.mutators.mutator import Mutator
+from nas_plugin.mutators.mutator import PATHS, Mutator
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import decisions_of
 
@@ -18,6 +18,7 @@ class RandomMutator(Mutator, name="random"):
     `export` draws as well: it is the architecture of a random search of size one.
     """
 
+    gives = frozenset({PATHS})
     sparse = True
 
     def sample_search(self) -> dict[str, Decision]:

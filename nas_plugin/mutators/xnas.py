@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators._differentiable import DifferentiableMutator
+from nas_plugin.mutators.mutator import MIXES, REPEATABLE
 
 
 class XnasMutator(DifferentiableMutator, name="xnas"):
@@ -40,6 +41,7 @@ class XnasMutator(DifferentiableMutator, name="xnas"):
         Nayman et al. 2019, https://arxiv.org/abs/1906.08031
     """
 
+    gives = frozenset({MIXES, REPEATABLE})
     sparse = True
 
     def __init__(

@@ -10,7 +10,7 @@ from nas_plugin.files import write_atomic
 from nas_plugin.reporting.architecture_svg import draw_architecture
 from nas_plugin.reporting.jsonl import JsonlLog
 from nas_plugin.reporting.tensorboard import TensorBoardLog
-from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.callbacks import Callback, Run, require_architecture
 from nas_plugin.trainers.progress import ProgressCallback
 
 
@@ -94,6 +94,10 @@ class DrawingCallback(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._weights: Mapping[str, Mapping[str, float]] = {}
+
+    def build(self, trainer: Run) -> None:
+        require_architecture(self, trainer)
+        super().build(trainer)
 
     def on_record(self, record: Mapping[str, Any]) -> None:
         if record["phase"] == "choices":

@@ -75,13 +75,12 @@ def run_options(
     }
 
 
-def run_search(trainer: SearchTrainer, args: argparse.Namespace, *, export: bool = True) -> bool:
-    """Writes the settings, trains, and exports the architecture.
+def run_search(trainer: SearchTrainer, args: argparse.Namespace) -> bool:
+    """Writes the settings, trains, and exports the architecture, if the trainer finds one.
 
     Args:
         trainer: What `trainer_options` went into.
         args: The flags.
-        export: Write ``architecture.json``; False where a second stage finds it.
 
     Returns:
         Whether this process is the one that writes.
@@ -91,7 +90,7 @@ def run_search(trainer: SearchTrainer, args: argparse.Namespace, *, export: bool
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
         write_json(args.out / "settings.json", settings)
     trainer.train()
-    if trainer.ranks.is_first and export:
+    if trainer.ranks.is_first and trainer.finds_architecture:
         trainer.export(args.out / "architecture.json")
         print(f"found architecture: {args.out / 'architecture.json'}")
     return trainer.ranks.is_first

@@ -11,6 +11,7 @@ from nas_plugin.trainers.callbacks import (
 )
 from nas_plugin.trainers.decay import decay_groups
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
+from nas_plugin.trainers.fit import fitting
 from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.metrics import accuracy
 from nas_plugin.trainers.objective import Objective
@@ -63,5 +64,6 @@ __all__ = [
     "Trainer",
     "accuracy",
     "decay_groups",
+    "fitting",
     "reward_accuracy",
 ]

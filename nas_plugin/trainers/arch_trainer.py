@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from nas_plugin.errors import CheckpointError, OptionError
 from nas_plugin.mutators import Mutator
+from nas_plugin.mutators.mutator import MIXES
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.objective import Loss
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, SearchOptions
@@ -55,6 +56,7 @@ class ArchTrainer(SearchTrainer):
             no logits.
     """
 
+    needs = frozenset({MIXES})
     #: Of the logits, where no optimizer is given: the paper's.
     adam: ClassVar[Mapping[str, Any]] = {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 
@@ -93,11 +95,6 @@ class ArchTrainer(SearchTrainer):
             raise OptionError(
                 f"warmup_epochs must lie in [0, {num_epochs}), for the logits to be trained in "
                 f"some of the {num_epochs} epochs; got {warmup_epochs}."
-            )
-        if not self.alphas:
-            raise OptionError(
-                f"{type(self.mutator).__name__} has no logits to train. Use a differentiable "
-                "mutator such as darts, or a single-path trainer."
             )
         given = {"lr": arch_learning_rate, "weight_decay": arch_weight_decay, "betas": arch_betas}
         given = {name: value for name, value in given.items() if value is not None}

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from nas_plugin.errors import OptionError
+from nas_plugin.mutators.mutator import REPEATABLE
 from nas_plugin.operations.batch_norm import kept_statistics
 from nas_plugin.trainers.arch_trainer import ArchTrainer
+from nas_plugin.trainers.fit import check_fit
 from nas_plugin.trainers.gradients import gradients_of
 from nas_plugin.trainers.hypergradient import (
     Product,
@@ -88,6 +90,7 @@ class BilevelTrainer(ArchTrainer):
         )  # fmt: skip
         if unrolled:
             check_plain_sgd(self.optimizer)
+            check_fit(self.mutator, self.needs | {REPEATABLE}, f"{type(self).__name__} (unrolled)")
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
         self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits, part=1)

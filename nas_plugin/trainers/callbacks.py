@@ -37,6 +37,11 @@ class Run(Protocol):
     ranks: Ranks
 
     @property
+    def finds_architecture(self) -> bool:
+        """Whether `export` has an architecture to give."""
+        ...
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps in one epoch."""
         ...
@@ -150,11 +155,24 @@ def _checked(scheduler: LRScheduler) -> LRScheduler:
     return scheduler
 
 
+def require_architecture(callback: Callback, trainer: Run) -> None:
+    """Raises OptionError if the trainer finds no architecture, which the callback asks it for."""
+    if not trainer.finds_architecture:
+        raise OptionError(
+            f"{type(trainer).__name__} finds no architecture while it trains, so "
+            f"{type(callback).__name__} has none to take. Leave the callback out."
+        )
+
+
 class ArchitectureCheckpoint(Callback):
     """Writes the architecture of every epoch to ``<checkpoint_dir>/epoch_<N>.json``."""
 
     def __init__(self, checkpoint_dir: str | Path) -> None:
         self.folder = Path(checkpoint_dir)
+
+    def build(self, trainer: Run) -> None:
+        require_architecture(self, trainer)
+        super().build(trainer)
 
     def on_epoch_end(self, epoch: int) -> None:
         if self.trainer.ranks.is_first:

@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import EnasMutator
+from nas_plugin.mutators.mutator import PATHS, POLICY
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.gradients import gradients_of, summed
@@ -78,6 +79,7 @@ class EnasTrainer(SinglePathTrainer):
         Pham et al. 2018, https://arxiv.org/abs/1802.03268
     """
 
+    needs = frozenset({PATHS, POLICY})
     mutator: EnasMutator
 
     def __init__(
@@ -112,11 +114,6 @@ class EnasTrainer(SinglePathTrainer):
             mutator=mutator or "enas", split=split, samples=samples, monitor=monitor, mode=mode,
             **options,
         )  # fmt: skip
-        if not isinstance(self.mutator, EnasMutator):
-            raise OptionError(
-                f"EnasTrainer trains a controller; {type(self.mutator).__name__} has none. "
-                "Give an EnasMutator."
-            )
         if not 0 <= baseline_decay < 1 or min(entropy_weight, skip_weight, aux_weight) < 0:
             raise OptionError(
                 "baseline_decay must lie in [0, 1) and the factors must not be negative, got "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.data import Loader
-from nas_plugin.data.nested import sample_count
+from nas_plugin.data.nested import joined, sample_count
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.runtime import Layout, Precision
 from nas_plugin.trainers.meters import Meters
@@ -97,14 +97,16 @@ class Objective:
             loader: What is measured.
             before_batch: Called before every batch, for example to draw a path.
             own_statistics: Normalise every batch by its own statistics, not by the running ones,
-                which in a supernet of single paths are those of all paths together.
+                which in a supernet of single paths are those of all paths together. A last batch
+                of few samples joins the one before it.
         """
         training = self.model.training
         self.model.eval()
         meters = Meters()
         self.metrics.reset(next((p.device for p in self.model.parameters()), None))
         with batch_statistics(self.model) if own_statistics else nullcontext():
-            for batch in loader.batches(0):
+            batches = loader.batches(0)
+            for batch in _without_remainder(batches) if own_statistics else batches:
                 if before_batch is not None:
                     before_batch()
                 _, values, output = self._of(batch, held_out=True)
@@ -127,6 +129,20 @@ def unsmoothed(loss: Loss) -> Loss:
         options = {k: v for k, v in loss.keywords.items() if k != "label_smoothing"}
         return partial(loss.func, *loss.args, **options)
     return loss
+
+
+def _without_remainder(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Joins a last batch of less than half the size of the one before to that one."""
+    held: Batch | None = None
+    for batch in batches:
+        if held is not None:
+            if 2 * sample_count(batch[1]) < sample_count(held[1]):
+                batch = joined(held[0], batch[0]), joined(held[1], batch[1])
+            else:
+                yield held
+        held = batch
+    if held is not None:
+        yield held
 
 
 def add_share(total: Values, values: Mapping[str, Tensor | float], share: float) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from nas_plugin.choice.isolate import found_writes, recall_writes
 from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.data import Loader, split_indices
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
 from nas_plugin.mutators import Mutator, mutators
+from nas_plugin.mutators.mutator import REPEATABLE
 from nas_plugin.space.architecture import Architecture
+from nas_plugin.trainers.fit import check_fit
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.objective import Loss
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, TrainerOptions
@@ -44,8 +47,13 @@ class SearchTrainer(Trainer):
         **options: As `Trainer` takes them.
 
     Raises:
-        OptionError: If a parameter belongs to both the mutator and the weight optimizer.
+        OptionError: If the mutator does not give what the trainer `needs`, or a parameter belongs
+            to both the mutator and the weight optimizer.
     """
+
+    #: What the mutator must give, of `nas_plugin.mutators.mutator.GIFTS`.
+    needs: ClassVar[frozenset[str]] = frozenset()
+    finds_architecture = True
 
     def __init__(
         self,
@@ -66,6 +74,12 @@ class SearchTrainer(Trainer):
             **options,
         )  # fmt: skip
         self.mutator = make_mutator(mutator, self.model, self.seed).to(self.device)
+        try:
+            check_fit(self.mutator, self.needs, type(self).__name__)
+        except OptionError:
+            if self.mutator is not mutator:
+                self.mutator.unbind(self.model)
+            raise
         attach(self.mutator.binding, execution)
         self.alphas = [p for p in self.mutator.parameters() if p.requires_grad]
         shared = {id(p) for p in self.alphas} & {id(p) for p in self.weights}
@@ -88,7 +102,17 @@ class SearchTrainer(Trainer):
         self.record("choices", {"probabilities": self.mutator.status()})
 
     def validate(self) -> dict[str, float]:
-        """Returns loss and metrics on the held-out set, with one decision for all batches."""
+        """Returns loss and metrics on the held-out set.
+
+        A mutator that draws does so for every batch, and each batch is normalised by its own
+        statistics, as the running ones are those of all draws together. The draws do not count:
+        the search goes on with those that it would have made.
+        """
+        if REPEATABLE not in self.mutator.gives:
+            with self.aside():
+                return self.objective.measured(
+                    self.valid_loader, before_batch=self.mutator.reset, own_statistics=True
+                )
         with torch.no_grad():
             self.mutator.reset()
         return super().validate()
@@ -101,11 +125,16 @@ class SearchTrainer(Trainer):
         return architecture
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "mutator": self.mutator.state_dict()}
+        return {
+            **super().state_dict(),
+            "mutator": self.mutator.state_dict(),
+            "writes": found_writes(self.model),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.mutator.load_state_dict(state["mutator"])
         super().load_state_dict(state)
+        recall_writes(self.model, state["writes"])
 
     def split(self, dataset: Any, share: float) -> tuple[Part, Part]:
         """Returns the weights' and the architecture's part of a training set.

@@ -14,6 +14,7 @@ from nas_plugin.data.split import part_seed
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
+from nas_plugin.mutators.mutator import PATHS
 from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
 from nas_plugin.trainers.metrics import Metrics
@@ -53,6 +54,8 @@ class SinglePathTrainer(SearchTrainer):
     Raises:
         OptionError: If an argument is not allowed.
     """
+
+    needs = frozenset({PATHS})
 
     def __init__(
         self,
@@ -112,23 +115,23 @@ class SinglePathTrainer(SearchTrainer):
             self.monitor.check(values)
         return values
 
-    def validate(self) -> dict[str, float]:
-        """Returns the mean over the held-out set, a path drawn for every batch.
-
-        The draws do not count: training goes on with the paths that it would have drawn.
-        """
-        with self.aside():
-            return self.objective.measured(self.valid_loader, before_batch=self.mutator.reset)
+    @property
+    def finds_architecture(self) -> bool:  # type: ignore[override]
+        return self.samples is not None
 
     def export(self, path: str | Path | None = None) -> Architecture:
         """Returns the best of `samples` architectures by one-shot validation.
 
-        Without `samples` it is what the mutator exports: for uniform paths a random one, because
-        which is best is found by a second stage.
+        Raises:
+            OptionError: If there are no `samples`: which path is best, a second stage finds.
         """
         if self.samples is None:
-            with self.aside():
-                return super().export(path)
+            raise OptionError(
+                f"{type(self).__name__} trains all paths alike and knows no best one. A second "
+                "stage finds it: search with the strategy 'spos' on a SupernetEvaluator, as "
+                "examples/spos/evolution.py does. Or give split and samples, of which the best is "
+                "exported."
+            )
         if self._found is None or self._found[0] != self.step:
             self._found = (self.step, self._best_of(self.samples))
         architecture = self._found[1]

@@ -98,6 +98,8 @@ class Trainer(metaclass=Spelled):
     """
 
     argument_aliases = NNI_NAMES
+    #: Whether `export` has an architecture to give.
+    finds_architecture: bool = False
 
     def __init__(
         self,

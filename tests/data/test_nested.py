@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nas_plugin.data import Augment, RandomFlip, make_loader
-from nas_plugin.data.nested import mapped, sample_count
+from nas_plugin.data.nested import joined, mapped, sample_count
 from nas_plugin.errors import DataError
 
 Pair = namedtuple("Pair", ["left", "right"])
@@ -25,6 +25,16 @@ class Several(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return {"x": torch.full((2,), float(index)), "y": torch.ones(1)}, (index, -index)
+
+
+def test_values_of_one_structure_are_joined_sample_by_sample() -> None:
+    first = {"a": torch.zeros(2, 3), "b": [torch.zeros(2), (torch.zeros(2, 1),)], "c": "name"}
+    second = {"a": torch.ones(1, 3), "b": [torch.ones(1), (torch.ones(1, 1),)], "c": "name"}
+    found = joined(first, second)
+
+    assert found["a"].tolist() == [[0] * 3, [0] * 3, [1] * 3]
+    assert found["b"][0].tolist() == [0, 0, 1] and found["b"][1][0].flatten().tolist() == [0, 0, 1]
+    assert found["c"] == "name"
 
 
 def test_every_tensor_is_changed_and_the_form_stays() -> None:

@@ -249,7 +249,7 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
         ({"execution": "fast"}, "execution must be one of auto, eager"),
         ({"mutator": "dart"}, "Unknown mutator 'dart'. Did you mean 'darts'"),
         ({"mutator": 3}, "name, a class, a factory"),
-        ({"mutator": "random"}, "has no logits to train"),
+        ({"mutator": "random"}, "gives mixes .*; RandomMutator gives single paths. .*: darts"),
         ({"resume": True}, "need a checkpoint_dir"),
         ({"batch_size": 33}, r"a batch holds 33 samples, the parts hold 32 \(weights\), 32"),
         ({"hessian": "exact"}, "set unrolled=True"),

@@ -81,7 +81,7 @@ def result(trainer: SearchTrainer) -> dict[str, Any]:
         "weights": [p.detach().clone() for p in trainer.weights],
         "alphas": [p.detach().clone() for p in trainer.mutator.parameters()],
         "buffers": [b.clone() for b in trainer.model.buffers()],
-        "architecture": dict(trainer.export()),
+        "architecture": dict(trainer.export()) if trainer.finds_architecture else {},
     }
 
 

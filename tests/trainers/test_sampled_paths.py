@@ -139,10 +139,14 @@ def test_every_trainer_resumes_bit_identically(tmp_path: Path, kind: str) -> Non
         resumed = make(kind, checkpoint_dir=folder, resume=True, **kept)
         resumed.train()
         assert_same({k: v for k, v in resumed.state_dict().items() if k != "elapsed"}, expected)
-        assert resumed.export() == whole.export()
+        if whole.finds_architecture:
+            assert resumed.export() == whole.export()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+FINDING = [kind for kind in KINDS if kind not in ("spos", "fairnas")]
+
+
+@pytest.mark.parametrize("kind", FINDING)
 def test_every_trainer_exports_what_can_be_fixed(kind: str) -> None:
     trainer = make(kind)
     trainer.train()
@@ -232,9 +236,11 @@ def test_a_fair_step_sums_the_gradients_of_its_paths() -> None:
         assert torch.allclose(total, grad, atol=1e-12), name
 
 
-def test_validation_does_not_move_the_search() -> None:
-    trainer = make("fairnas")
+@pytest.mark.parametrize("kind", KINDS)
+def test_validation_does_not_move_the_search(kind: str) -> None:
+    trainer = make(kind)
     trainer.mutator.reset()
+    trainer.mutator.after_arch_step()
     before = copy.deepcopy(trainer.mutator.get_extra_state())
     trainer.validate()
 
@@ -356,7 +362,8 @@ def test_proxyless_moves_only_what_was_drawn() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: make("enas", mutator="random"), "has none"),
+        (lambda: make("enas", mutator="random"), "gives a policy .*; RandomMutator .* fit: enas."),
+        (lambda: make("spos").export(), "knows no best one. A second stage .*'spos'"),
         (lambda: make("enas", baseline_decay=1.0), "baseline_decay"),
         (
             lambda: make("proxyless", unrolled=True),
