@@ -19,12 +19,19 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nas_plugin import Rule, annotate, apply_fixed_architecture, search_space
 from nas_plugin.cli import guarded
-from nas_plugin.data import load_data
+from nas_plugin.data import load_data, standard_augment
 from nas_plugin.operations import conv_alternatives
 from nas_plugin.profiling import count_params
 from nas_plugin.reporting.callbacks import run_callbacks
 from nas_plugin.runtime import seed_everything
-from nas_plugin.trainers import DartsTrainer, LRSchedulerCallback, RetrainTrainer, accuracy
+from nas_plugin.scripts import Images, chosen, held_out
+from nas_plugin.trainers import (
+    BestEpoch,
+    DartsTrainer,
+    LRSchedulerCallback,
+    RetrainTrainer,
+    accuracy,
+)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -76,15 +83,18 @@ def search(args: argparse.Namespace) -> None:
 
     plain = apply_fixed_architecture(fresh, args.out / "architecture.json")
     optimizer, schedule = sgd(plain, args.epochs)
+    parts = held_out(Images(train, test), 0.1, args.seed)
+    normalised = standard_augment(train, train=False)
+    best = BestEpoch(test, augment=normalised, path=args.out / "model.pt")
     trainer = RetrainTrainer(
         plain,
         optimizer=optimizer,
         checkpoint_dir=args.out / "checkpoints" / "retrain",
-        callbacks=[schedule, *run_callbacks(args.out, "retrain")],
-        **common,
+        callbacks=[schedule, best, *run_callbacks(args.out, "retrain")],
+        **{**common, "dataset_train": parts.train, "dataset_valid": parts.test},
     )
     trainer.train()
-    print(f"best test accuracy {100 * trainer.best:.2f} %, parameters {count_params(plain):,}")
+    print(f"{chosen(best)}, parameters {count_params(plain):,}")
 
 
 def sgd(model: nn.Module, epochs: int) -> tuple[torch.optim.Optimizer, LRSchedulerCallback]:

@@ -2,8 +2,8 @@
 
     python examples/proxylessnas/retrain.py --arc-checkpoint runs/proxylessnas/architecture.json
 
-Ends with the best test accuracy, parameters and FLOPs. A training that was stopped goes on with
---resume.
+Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
+that was stopped goes on with --resume.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python examples/random_nas/retrain.py --space nasbench201 \
         --arc-checkpoint runs/random/architecture.json
 
-Ends with the best test accuracy, parameters and FLOPs. A training that was stopped goes on with
---resume.
+Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
+that was stopped goes on with --resume.
 """
 
 from __future__ import annotations

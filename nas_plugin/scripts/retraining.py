@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from nas_plugin.files import save_checkpoint
+from nas_plugin.data import standard_augment
 from nas_plugin.profiling import count_flops, count_params
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts.flags import sizes_of
 from nas_plugin.scripts.images import load_images, trainer_options
 from nas_plugin.scripts.run import Schedule
+from nas_plugin.scripts.supernet import held_out
 from nas_plugin.space.fix import apply_fixed_architecture
-from nas_plugin.trainers import RetrainTrainer
+from nas_plugin.trainers import BestEpoch, RetrainTrainer
 
 
 def add_retrain_flags(
@@ -35,6 +36,8 @@ def add_retrain_flags(
     parser.set_defaults(default_cutout=cutout)
     add("--cutout", type=int, help="side of the square that is cut out of training images "
         f"(default {cutout}, and 0 for images below 32 pixels)")  # fmt: skip
+    add("--valid-fraction", type=float, default=0.1,
+        help="share of the training images that chooses the epoch")  # fmt: skip
     if _has_auxiliary(builder):
         add("--aux-weight", type=float, default=0.4, help="of the auxiliary head's loss")
 
@@ -49,6 +52,9 @@ def retrain(
     **options: Any,
 ) -> None:
     """Trains the architecture from scratch; prints test accuracy, parameters and FLOPs.
+
+    A part of the training images chooses the epoch whose weights are kept; the test images are
+    measured once, with these.
 
     Args:
         args: The flags of `add_run_flags`, `add_size_flags` and `add_retrain_flags`.
@@ -73,18 +79,28 @@ def retrain(
     cutout = args.cutout
     if cutout is None:
         cutout = args.default_cutout if data.image.shape[-1] >= 32 else 0
+    best = BestEpoch(
+        data.test, augment=standard_augment(data.train, train=False), path=args.out / "model.pt"
+    )
     common = trainer_options(
-        args, data, model, "retrain", schedule=schedule, nesterov=nesterov, decay_all=decay_all,
-        cutout=cutout,
+        args, held_out(data, args.valid_fraction, args.seed), model, "retrain",
+        schedule=schedule, nesterov=nesterov, decay_all=decay_all, cutout=cutout, callbacks=[best],
     )  # fmt: skip
     trainer = RetrainTrainer(**common, aux_weight=aux_weight, **options)
     trainer.train()
     if trainer.ranks.is_first:
-        save_checkpoint(args.out / "model.pt", model.state_dict())
         print(
-            f"best test accuracy {100 * trainer.best:.2f} %, "
-            f"parameters {params:,}, FLOPs {flops / 1e6:,.1f} M ({flops / 2e6:,.1f} M MACs)"
+            f"{chosen(best)}, parameters {params:,}, "
+            f"FLOPs {flops / 1e6:,.1f} M ({flops / 2e6:,.1f} M MACs)"
         )
+
+
+def chosen(best: BestEpoch) -> str:
+    """Returns what the chosen epoch reached, as scripts print it."""
+    return (
+        f"test accuracy {100 * best.test['accuracy']:.2f} % at epoch {best.epoch + 1}, chosen by "
+        f"{100 * best.valid:.2f} % in validation"
+    )
 
 
 def _has_auxiliary(builder: Callable[..., Any]) -> bool:

@@ -1,9 +1,12 @@
-"""The test figures of the epoch that validation chooses."""
+"""The epoch that validation chooses: its weights, and its figures on the test set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from nas_plugin.data import make_loader
 from nas_plugin.errors import OptionError
@@ -13,10 +16,10 @@ from nas_plugin.trainers.retrain import RetrainTrainer
 
 
 class BestEpoch(Callback):
-    """Measures the test set where the held-out metric is better than ever before, and only there.
+    """Keeps the weights of the best epoch and measures the test set once, when training is over.
 
     So the test set chooses nothing: `test` belongs to the epoch that validation prefers, the first
-    of equal ones.
+    of equal ones. After training the model holds that epoch's weights.
 
     Args:
         dataset_test: What is measured.
@@ -27,7 +30,7 @@ class BestEpoch(Callback):
     Attributes:
         epoch: The chosen epoch, counted from 0; -1 before the first has ended.
         valid: Its value of the trainer's `monitor`.
-        test: Its loss and metrics on the test set.
+        test: Its loss and metrics on the test set; empty before training is over.
 
     Raises:
         OptionError: If the trainer is no `RetrainTrainer`.
@@ -47,6 +50,7 @@ class BestEpoch(Callback):
         self._path = path
         self.epoch, self.valid = -1, float("nan")
         self.test: dict[str, float] = {}
+        self._weights: dict[str, Tensor] = {}
 
     def build(self, trainer: Any) -> None:
         if not isinstance(trainer, RetrainTrainer):
@@ -60,16 +64,33 @@ class BestEpoch(Callback):
         )  # fmt: skip
 
     def on_epoch_end(self, epoch: int) -> None:
-        if self.trainer.best == self.valid or self.trainer.best == self.trainer.monitor.worst:
-            return
-        self.epoch, self.valid = epoch, self.trainer.best
-        self.test = self.trainer.measured(self._loader)
-        self.trainer.record("test", self.test)
-        if self._path is not None and self.trainer.ranks.is_first:
-            save_checkpoint(self._path, self.trainer.model.state_dict())
+        trainer = self.trainer
+        if trainer.best != self.valid and trainer.best != trainer.monitor.worst:
+            self.epoch, self.valid = epoch, trainer.best
+            self._weights = _copied(trainer.model.state_dict())
+            if self._path is not None and trainer.ranks.is_first:
+                save_checkpoint(self._path, self._weights)
+        if epoch + 1 == trainer.num_epochs and self._weights:
+            last = _copied(trainer.model.state_dict())
+            trainer.model.load_state_dict(self._weights)
+            self.test = trainer.measured(self._loader)
+            trainer.record("test", {**self.test, "chosen_epoch": self.epoch})
+            # The checkpoint that follows holds the weights of the last epoch.
+            trainer.model.load_state_dict(last)
+
+    def on_train_end(self) -> None:
+        if self.test:
+            self.trainer.model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "valid": self.valid, "test": self.test}
+        return {
+            "epoch": self.epoch, "valid": self.valid, "test": self.test, "weights": self._weights,
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.valid, self.test = state["epoch"], state["valid"], state["test"]
+        self._weights = dict(state["weights"])
+
+
+def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}

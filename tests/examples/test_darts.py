@@ -70,7 +70,11 @@ def test_retrain_ends_with_accuracy_parameters_and_flops(
     assert run_retrain(tmp_path, "--arc_checkpoint", str(file), "--aux-weight", "0") == 0
 
     out = capsys.readouterr().out
-    assert re.search(r"best test accuracy [\d.]+ %, parameters [\d,]+, FLOPs [\d.]+ M", out)
+    assert re.search(
+        r"test accuracy [\d.]+ % at epoch \d+, chosen by [\d.]+ % in validation, "
+        r"parameters [\d,]+, FLOPs [\d.]+ M",
+        out,
+    )
     assert (tmp_path / "model.pt").is_file()
 
 

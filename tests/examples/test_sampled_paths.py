@@ -118,7 +118,11 @@ def test_a_search_that_was_stopped_ends_as_one_without_a_break_and_is_retrained(
     capsys.readouterr()
     assert retrain(kind, tmp_path, "--arc-checkpoint", str(found)) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"best test accuracy [\d.]+ %, parameters [\d,]+, FLOPs [\d.]+ M", printed)
+    assert re.search(
+        r"test accuracy [\d.]+ % at epoch \d+, chosen by [\d.]+ % in validation, "
+        r"parameters [\d,]+, FLOPs [\d.]+ M",
+        printed,
+    )
     assert retrain(kind, tmp_path, "--arc-checkpoint", str(found)) == 2
     assert retrain(kind, tmp_path, "--arc-checkpoint", str(found), "--resume") == 0
     assert load_checkpoint(tmp_path / "model.pt")

@@ -132,10 +132,11 @@ def test_retraining_reports_the_test_accuracy_of_the_epoch_that_validation_chose
 
     log = records(tmp_path / "retrain.jsonl")
     valid = [float(str(r["valid_accuracy"])) for r in log if r["phase"] == "epoch"]
-    tests = {r["epoch"]: float(str(r["accuracy"])) for r in log if r["phase"] == "test"}
+    (test,) = [r for r in log if r["phase"] == "test"]
     chosen = valid.index(max(valid))
     assert match[2] == str(chosen + 1) and match[3] == f"{100 * max(valid):.2f}"
-    assert match[1] == f"{100 * tests[chosen]:.2f}"
+    assert match[1] == f"{100 * float(str(test['accuracy'])):.2f}"
+    assert test["chosen_epoch"] == chosen
     assert match[4] == str(8 * 3)  # six words, padding and unknown
     assert load_checkpoint(tmp_path / "model.pt")["embedding.weight"].shape == (8, 3)
 

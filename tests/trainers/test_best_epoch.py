@@ -54,16 +54,17 @@ def trainer(best: BestEpoch, seen: Seen, **options: Any) -> Played:
 
 def test_the_first_of_equal_epochs_is_measured_with_its_own_weights(tmp_path: Path) -> None:
     best, seen = BestEpoch(data(2), path=tmp_path / "model.pt"), Seen()
-    trainer(best, seen).train()
+    ours = trainer(best, seen)
+    ours.train()
 
     assert (best.epoch, best.valid) == (1, 0.7)
-    assert [epoch for epoch, _ in seen.tests] == [0, 1]
-    assert seen.tests[1][1] == best.test["accuracy"]
+    assert seen.tests == [(3, best.test["accuracy"])], "once, after the last epoch"
     model = nn.Linear(3, 2)
     model.load_state_dict(load_checkpoint(tmp_path / "model.pt"))
     test = data(2)
     right = (model(test.inputs).argmax(dim=1) == test.targets).double().mean()
     assert float(right) == best.test["accuracy"]
+    assert torch.equal(ours.model.weight, model.weight)
 
 
 def test_a_resumed_run_keeps_what_was_best(tmp_path: Path) -> None:
@@ -73,8 +74,17 @@ def test_a_resumed_run_keeps_what_was_best(tmp_path: Path) -> None:
 
     best, seen = BestEpoch(data(2)), Seen()
     trainer(best, seen, checkpoint_dir=tmp_path, resume=True).train()
-    assert seen.tests == []
-    assert best.state_dict() == unbroken.state_dict()
+    assert [epoch for epoch, _ in seen.tests] == [3]
+    assert (best.epoch, best.valid, best.test) == (unbroken.epoch, unbroken.valid, unbroken.test)
+
+
+def test_the_checkpoint_holds_the_weights_of_the_last_epoch(tmp_path: Path) -> None:
+    ours = trainer(BestEpoch(data(2)), Seen(), checkpoint_dir=tmp_path)
+    ours.train()
+    other = trainer(BestEpoch(data(2)), Seen(), checkpoint_dir=tmp_path, resume=True)
+    other._find_start()
+    assert other.epoch == 4
+    assert not torch.equal(other.model.weight, ours.model.weight)
 
 
 def test_it_belongs_to_a_trainer_that_keeps_a_best() -> None:
