@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from nas_plugin.benchmarks.table import Column, Values
+from nas_plugin.benchmarks.table import Array, Column
 from nas_plugin.errors import ArchitectureError, BenchmarkError
 from nas_plugin.registry import Registry
 from nas_plugin.space.architecture import Architecture
@@ -83,7 +83,7 @@ class Benchmark(ABC):
         split: str = "valid",
         metric: str = "accuracy",
         seed: int | None = None,
-    ) -> Values:
+    ) -> Array:
         """Returns the values of all rows, read-only; NaN where a run does not exist.
 
         Raises:
@@ -91,7 +91,7 @@ class Benchmark(ABC):
         """
 
     @abstractmethod
-    def cost_column(self, *, dataset: str | None = None, epochs: int | None = None) -> Values:
+    def cost_column(self, *, dataset: str | None = None, epochs: int | None = None) -> Array:
         """Returns the simulated seconds of training and validating, of all rows.
 
         Raises:

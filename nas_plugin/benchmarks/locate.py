@@ -7,8 +7,9 @@ import logging
 import os
 from pathlib import Path
 
-from nas_plugin.benchmarks.benchmark import Benchmark, benchmarks
-from nas_plugin.benchmarks.table import SUFFIX, Table
+from nas_plugin.benchmarks.benchmark import Benchmark
+from nas_plugin.benchmarks.read import cache_folder, read_benchmark
+from nas_plugin.benchmarks.table import SUFFIX
 from nas_plugin.errors import BenchmarkError, UnknownNameError
 
 #: Short names; the release that they mean is part of the name of what opens.
@@ -48,12 +49,6 @@ def data_folders() -> list[Path]:
     folders = [Path(folder).expanduser() for folder in given.split(os.pathsep) if folder]
     checkout = Path(__file__).resolve().parents[2]
     return [*folders, cache_folder(), checkout.parent / "shared" / "data"]
-
-
-def cache_folder() -> Path:
-    """Returns where imported tables are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "nas_plugin" / "benchmarks"
 
 
 def known_names() -> list[str]:
@@ -106,18 +101,6 @@ def open_benchmark(name_or_path: str | os.PathLike[str]) -> Benchmark:
         + f" in {looked}. Import the official files with 'nas-plugin bench import', or set "
         "NAS_PLUGIN_DATA."
     )
-
-
-def read_benchmark(path: str | os.PathLike[str]) -> Benchmark:
-    """Opens a compact table with the class that its header names.
-
-    Raises:
-        FileError: If the file is damaged or of an unknown kind.
-    """
-    table = Table(path)
-    reader = benchmarks.get(str(table.header["kind"]))
-    benchmark: Benchmark = reader(table)
-    return benchmark
 
 
 def _import(raw: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas_plugin.benchmarks.benchmark import benchmarks
-from nas_plugin.benchmarks.table import Table, Values
+from nas_plugin.benchmarks.table import Array, Table
 from nas_plugin.benchmarks.tabular import TabularBenchmark
 from nas_plugin.errors import ArchitectureError, BenchmarkError
 from nas_plugin.space.architecture import Architecture
@@ -101,7 +101,7 @@ def pack_graph(graph: Graph) -> list[int]:
     return [edges, labels]
 
 
-def unpack_graph(packed: Values) -> Graph:
+def unpack_graph(packed: Array) -> Graph:
     """Undoes `pack_graph`."""
     edges, labels = (int(number) for number in packed)
     ops: list[str] = []

@@ -43,7 +43,7 @@ _HEADER = {
 }  # fmt: skip
 _DTYPES = ("<f4", "<f8", "|u1", "<u2", "<i4", "<u4", "<u8")
 
-Values = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class Table:
         self._arrays = dict(self.header["arrays"])
         self._bytes = np.memmap(self.path, np.uint8, "r")
 
-    def values(self, column: Column) -> Values:
+    def values(self, column: Column) -> Array:
         """Returns a column, one value a row, mapped from the file."""
         return self._view(self._entries[column])
 
-    def array(self, name: str) -> Values:
+    def array(self, name: str) -> Array:
         """Returns an array that describes the architectures, mapped from the file.
 
         Raises:
@@ -127,7 +127,7 @@ class Table:
                 f"the header states {self.header['data_sha256']}. Import it again."
             )
 
-    def _view(self, entry: Mapping[str, Any]) -> Values:
+    def _view(self, entry: Mapping[str, Any]) -> Array:
         try:
             dtype, shape, offset = entry["dtype"], tuple(entry["shape"]), entry["offset"]
             if dtype not in _DTYPES or not shape or shape[0] < 0 or offset < 0:

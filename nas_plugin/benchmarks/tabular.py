@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas_plugin.benchmarks.benchmark import Benchmark
-from nas_plugin.benchmarks.table import Column, Table, Values
+from nas_plugin.benchmarks.table import Array, Column, Table
 from nas_plugin.errors import BenchmarkError
 from nas_plugin.space.architecture import Architecture
 
@@ -26,7 +26,7 @@ class TabularBenchmark(Benchmark):
         self.name = str(table.header["name"])
         self.release = str(table.header["release"])
         self.datasets = tuple(table.header["datasets"])
-        self._answers: dict[_Asked, Values] = {}
+        self._answers: dict[_Asked, Array] = {}
 
     def __len__(self) -> int:
         return self.table.rows
@@ -64,12 +64,12 @@ class TabularBenchmark(Benchmark):
         split: str = "valid",
         metric: str = "accuracy",
         seed: int | None = None,
-    ) -> Values:
+    ) -> Array:
         asked = (metric, dataset, epochs, split, seed)
         values = self._answers.get(asked)
         return self._find(asked) if values is None else values
 
-    def cost_column(self, *, dataset: str | None = None, epochs: int | None = None) -> Values:
+    def cost_column(self, *, dataset: str | None = None, epochs: int | None = None) -> Array:
         held = {column.metric for column in self.table.columns}
         for metric in COST_METRICS:
             if metric in held:
@@ -96,7 +96,7 @@ class TabularBenchmark(Benchmark):
         best = [int(row) for row in order if values[row] == values[row]]
         return [(self.architecture(row), float(values[row])) for row in best]
 
-    def _find(self, asked: _Asked) -> Values:
+    def _find(self, asked: _Asked) -> Array:
         values = self.table.values(self._match(asked))
         self._answers[asked] = values
         return values

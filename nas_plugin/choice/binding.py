@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import nn
 
-from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.decision import Decision, Dispatch
 from nas_plugin.choice.isolate import forget_writes
 from nas_plugin.choice.keys import KeyedBlock, keyed_blocks
 from nas_plugin.errors import ChoiceError
-
-
-class Dispatch(Protocol):
-    """Computes a `fan_out`."""
-
-    def __call__(self, x: Tensor, blocks: Sequence[nn.Module], /) -> list[Any]: ...
-
-    def forget(self) -> None:
-        """Drops what was remembered about blocks: they may have been edited, or are gone."""
 
 
 class Binding:

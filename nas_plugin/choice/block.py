@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.decision import Decides, Decision
 from nas_plugin.errors import ChoiceError
-
-if TYPE_CHECKING:
-    from nas_plugin.choice.binding import Binding
 
 Reduction = Literal["sum", "mean", "concat", "none"]
 REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean", "concat", "none")
@@ -47,7 +44,7 @@ class ChoiceBlock(Mutable):
 
     def __init__(self, key: str | None = None) -> None:
         super().__init__(key)
-        self._binding: Binding | None = None
+        self._binding: Decides | None = None
         self._bound_key: str | None = None
 
     @property
@@ -77,11 +74,11 @@ class ChoiceBlock(Mutable):
         return kind if self.key is None else f"{kind} '{self.key}'"
 
     @property
-    def binding(self) -> Binding | None:
+    def binding(self) -> Decides | None:
         """What decides this block; None before a mutator is made."""
         return self._binding
 
-    def bind(self, binding: Binding | None, key: str | None) -> None:
+    def bind(self, binding: Decides | None, key: str | None) -> None:
         """Ties the block to `binding` under `key`, or frees it with None."""
         self._binding, self._bound_key = binding, key
 
@@ -103,6 +100,10 @@ class ChoiceBlock(Mutable):
                 f"The {self.label} ran before its mutator decided. "
                 "Call mutator.reset() before the forward pass."
             ) from None
+
+    def chosen_for(self, child: str) -> tuple[str | int, ...]:
+        """Returns the candidates of which one must be chosen for a child module to run."""
+        return (child,)
 
     def reader(self) -> nn.Module | None:
         """Returns what reads the block's input as it is; None where all that do read copies.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -24,3 +26,29 @@ class Decision:
     active: tuple[int, ...]
     watched: tuple[int, ...] = ()
     offset: Tensor | None = None
+
+
+class Dispatch(Protocol):
+    """Computes a `fan_out`."""
+
+    def __call__(self, x: Tensor, blocks: Sequence[nn.Module], /) -> list[Any]: ...
+
+    def forget(self) -> None:
+        """Drops what was remembered about blocks: they may have been edited, or are gone."""
+
+
+class Decides(Protocol):
+    """What a block knows of what decides it; `nas_plugin.choice.Binding` is one.
+
+    Attributes:
+        owner: Who decides, as errors call it.
+        decisions: Key → this step's decision.
+        dispatch: Computes `fan_out` faster; None runs block by block.
+    """
+
+    owner: str
+    decisions: Mapping[str, Decision]
+    dispatch: Dispatch | None
+
+    def forget(self) -> None:
+        """Drops what the dispatcher remembers about blocks."""

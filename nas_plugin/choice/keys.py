@@ -9,10 +9,9 @@ from typing import Any
 from torch import nn
 
 from nas_plugin.choice.block import ChoiceBlock, Mutable
-from nas_plugin.choice.repeat import Repeat
 from nas_plugin.errors import ChoiceError
 
-Condition = tuple[str, tuple[str | int, ...]]
+Within = tuple[str, tuple[str | int, ...]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class KeyedBlock:
     key: str
     path: str
     block: ChoiceBlock
-    within: tuple[Condition, ...]
+    within: tuple[Within, ...]
     base: str
 
 
@@ -71,7 +70,7 @@ def _walk(
     path: str,
     base: str,
     key_path: str,
-    within: tuple[Condition, ...],
+    within: tuple[Within, ...],
     named: dict[int, tuple[str, str]],
 ) -> Iterator[KeyedBlock]:
     """Walks below `module`, whose blocks' keys are `base` and the path since it, `key_path`.
@@ -91,10 +90,8 @@ def _walk(
         if child is None:
             continue
         inner = within
-        if isinstance(module, Repeat):
-            inner = (*within, (key, tuple(d for d in module.depths if d > int(name))))
-        elif isinstance(module, ChoiceBlock):
-            inner = (*within, (key, (name,)))
+        if isinstance(module, ChoiceBlock):
+            inner = (*within, (key, module.chosen_for(name)))
         child_path = f"{path}.{name}" if path else name
         yield from _walk(child, child_path, base, _join(key_path, name), inner, named)
 

@@ -59,6 +59,9 @@ class Repeat(ChoiceBlock):
     def candidates(self) -> tuple[int, ...]:
         return self.depths
 
+    def chosen_for(self, child: str) -> tuple[str | int, ...]:
+        return tuple(depth for depth in self.depths if depth > int(child))
+
     def forward(self, x: Tensor) -> Any:
         decision = self.decision()
         wanted = {self.depths[i]: i for i in decision.active}

@@ -69,7 +69,7 @@ def _add_question(parser: argparse.ArgumentParser, *, split: str) -> None:
 
 def _import(args: argparse.Namespace) -> int:
     from nas_plugin.benchmarks.importers import import_benchmark, import_user_table
-    from nas_plugin.benchmarks.locate import read_benchmark
+    from nas_plugin.benchmarks.read import read_benchmark
 
     if args.metrics or args.minimize:
         if not args.source.endswith((".csv", ".csv.gz", ".npz")):

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the script up to where it asks for an architecture; it writes the space instead."""
     from nas_plugin.errors import SpaceError
-    from nas_plugin.experiment.proposal import FORM_VARIABLE, SPACE_VARIABLE
     from nas_plugin.experiment.space_format import from_nni
+    from nas_plugin.experiment.training_script import FORM_VARIABLE, SPACE_VARIABLE
     from nas_plugin.files import read_json
 
     out = args.out.resolve()

@@ -11,7 +11,7 @@ from nas_plugin.choice import Cell
 OPERATIONS = ("none", "skip", "pool", "conv")
 
 
-class Nothing(nn.Module):
+class Zeros(nn.Module):
     """Gives zeros, and is never kept."""
 
     never_kept = True
@@ -61,7 +61,7 @@ class SmoothNet(nn.Module):
 
         def edge(node: int, source: int) -> dict[str, nn.Module]:
             made = {
-                "none": Nothing(),
+                "none": Zeros(),
                 "skip": nn.Identity(),
                 "pool": nn.AvgPool2d(3, 1, padding=1),
                 "conv": TanhConv(channels // partial),

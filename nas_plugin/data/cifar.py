@@ -26,7 +26,7 @@ MEAN_100, STD_100 = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 PIXELS = 3 * 32 * 32
 TRAIN_10 = tuple(f"data_batch_{i}" for i in range(1, 6))
 
-Part = tuple["np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", Sequence[int]]
+_Part = tuple["np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", Sequence[int]]
 
 
 @data_sets.register("cifar10")
@@ -63,7 +63,7 @@ def _parts(
     *,
     label_bytes: int,
     label_key: str,
-) -> Iterator[Part]:
+) -> Iterator[_Part]:
     """Yields images ``(N, 3, 32, 32)`` and labels of each batch."""
     kinds: dict[str, Callable[[str], bytes]] = {}
     for ending in (".bin", "", ".webp"):
@@ -84,7 +84,7 @@ def _parts(
         yield from _mosaics(folder, names, split)
 
 
-def _binary(data: bytes, label_bytes: int, name: str) -> Part:
+def _binary(data: bytes, label_bytes: int, name: str) -> _Part:
     record = label_bytes + PIXELS
     if not data or len(data) % record:
         raise DataError(
@@ -95,7 +95,7 @@ def _binary(data: bytes, label_bytes: int, name: str) -> Part:
     return rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1].tolist()
 
 
-def _python(data: bytes, label_key: str, name: str) -> Part:
+def _python(data: bytes, label_key: str, name: str) -> _Part:
     (batch,) = read_pickles(data, 1, name)
     entries = batch if isinstance(batch, dict) else {}
     # Python 2 wrote the official keys, which come as text; Python 3 writes them as bytes.
@@ -117,7 +117,7 @@ def _python(data: bytes, label_key: str, name: str) -> Part:
     return array.reshape(-1, 3, 32, 32), labels
 
 
-def _mosaics(folder: Path, names: Sequence[str], split: str) -> Iterator[Part]:
+def _mosaics(folder: Path, names: Sequence[str], split: str) -> Iterator[_Part]:
     """Yields batches drawn as 100x100 tiles of 32x32 pixels, row by row."""
     labels = read_npz(folder / "labels.npz").get(split)
     n = 10_000 * len(names)
@@ -140,7 +140,7 @@ def _member(content: dict[str, bytes], folder: Path, name: str) -> bytes:
 
 
 def _dataset(
-    parts: Sequence[Part], mean: Sequence[float], std: Sequence[float], name: str
+    parts: Sequence[_Part], mean: Sequence[float], std: Sequence[float], name: str
 ) -> ArrayDataset:
     images = torch.from_numpy(np.concatenate([part for part, _ in parts]))
     labels = torch.tensor([label for _, batch in parts for label in batch])

@@ -10,8 +10,9 @@ from typing import Any
 from nas_plugin.benchmarks.locate import open_benchmark
 from nas_plugin.evaluation.compare import WARM_POOL, WARM_STARTS, Protocol, splits_of
 
-Record = Mapping[str, Any]
-Curve = tuple[list[float], list[float], list[float], list[float]]
+SeedRun = Mapping[str, Any]
+#: Times, and at each the mean and the ends of a band.
+RegretCurve = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
 
 _POINTS = 200
 
@@ -44,7 +45,7 @@ def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
     ]
 
 
-def table_lines(protocol: Protocol, records: Sequence[Record]) -> list[str]:
+def table_lines(protocol: Protocol, records: Sequence[SeedRun]) -> list[str]:
     """Returns the results as a table in Markdown; zero-cost rows are kept apart."""
     datasets = list(records[0]["report"])
     splits = splits_of(open_benchmark(protocol.benchmark))
@@ -80,7 +81,7 @@ def table_optimum(protocol: Protocol, dataset: str | None, split: str) -> float:
     return open_benchmark(protocol.benchmark).optimum(dataset=known, split=split)[1]
 
 
-def curves(protocol: Protocol, records: Sequence[Record]) -> dict[str, Curve]:
+def curves(protocol: Protocol, records: Sequence[SeedRun]) -> dict[str, RegretCurve]:
     """Returns the regret of the incumbent over the cost, for `plot_regret`.
 
     The regret is that of the last split that is reported: test, where the table has it. The band is
@@ -89,7 +90,7 @@ def curves(protocol: Protocol, records: Sequence[Record]) -> dict[str, Curve]:
     reported = splits_of(open_benchmark(protocol.benchmark))[-1]
     optimum = table_optimum(protocol, protocol.dataset, reported)
     end = max(_spent(record) for record in records)
-    found: dict[str, Curve] = {}
+    found: dict[str, RegretCurve] = {}
     for label in dict.fromkeys(record["strategy"] for record in records):
         paths = [r["path"] for r in records if r["strategy"] == label and r["path"]]
         if not paths:
@@ -113,7 +114,7 @@ def _at(path: Sequence[Sequence[float]], moment: float) -> float:
     return path[max(place - 1, 0)][1]
 
 
-def _spent(record: Record) -> float:
+def _spent(record: SeedRun) -> float:
     seconds = record["simulated_seconds"]
     return float(record["evaluations"] if seconds is None else seconds)
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nas_plugin.choice.block import ChoiceBlock
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.execution.executor import Executor, Offer, Place, Plan
-from nas_plugin.execution.watch import Mode, Watch, hung_on, norms_in, refusal
+from nas_plugin.execution.watch import NormModes, Watch, hung_on, norms_in, refusal
 
 #: Which rows run densely, the mode of the batch norms, and what executors may ask about the input.
-Situation = tuple[tuple[bool, ...], Mode, torch.dtype, torch.device, tuple[int, ...], bool]
+Situation = tuple[tuple[bool, ...], NormModes, torch.dtype, torch.device, tuple[int, ...], bool]
 #: Situations remembered a fan-out; a search has a handful.
 REMEMBERED = 64
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.choice.binding import Binding, Dispatch
-from nas_plugin.choice.decision import Decision
+from nas_plugin.choice.binding import Binding
+from nas_plugin.choice.decision import Decision, Dispatch
 from nas_plugin.choice.keys import keyed_blocks, unwrap
 from nas_plugin.errors import NasError, OptionError
 from nas_plugin.execution.attach import chosen_executors

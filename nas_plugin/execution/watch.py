@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 #: Of every batch norm: training, tracking, momentum, eps.
-Mode = tuple[tuple[bool, bool, float | None, float], ...]
+NormModes = tuple[tuple[bool, bool, float | None, float], ...]
 
 
 def refusal(module: nn.Module) -> str | None:
@@ -85,7 +85,7 @@ class Watch:
             return self._all_hooks() == self._hooks
         return True
 
-    def mode(self) -> Mode:
+    def mode(self) -> NormModes:
         """Returns what the formulas of the batch norms depend on."""
         return tuple(
             (norm.training, norm.track_running_stats, norm.momentum, norm.eps)

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fidelity": "nas_plugin.experiment.trial",
         "from_nni": "nas_plugin.experiment.space_format",
         "get_and_apply_next_architecture": "nas_plugin.experiment.apply",
-        "next_architecture": "nas_plugin.experiment.proposal",
+        "next_architecture": "nas_plugin.experiment.training_script",
         "read_journal": "nas_plugin.experiment.journal",
         "report_final": "nas_plugin.experiment.trial",
         "report_intermediate": "nas_plugin.experiment.trial",

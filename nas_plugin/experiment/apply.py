@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from nas_plugin.experiment.proposal import next_architecture
+from nas_plugin.experiment.training_script import next_architecture
 from nas_plugin.space.build import build
 from nas_plugin.space.collect import search_space
 from nas_plugin.space.fix import apply_fixed_architecture

@@ -12,15 +12,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nas_plugin.errors import ArchitectureError, ExperimentError
-from nas_plugin.experiment.journal import Journal
+from nas_plugin.experiment.journal import Event, Journal
 from nas_plugin.experiment.metrics import MetricError, parse_metrics
 from nas_plugin.experiment.outcome import RETRIED, Evidence, judge
 from nas_plugin.experiment.proposer import Proposer
 from nas_plugin.experiment.snapshot import Snapshot, read_snapshot, write_snapshot
 from nas_plugin.experiment.space_format import from_parameters, to_parameters
 from nas_plugin.space.search_space import SearchSpace
-
-Event = dict[str, Any]
 
 #: So many trials in a row that end before they ask mean that the script does not work; fewer do
 #: where no trial has asked yet.
@@ -37,7 +35,7 @@ class Job:
 
 
 @dataclass
-class Parameter:
+class NniParameter:
     """One proposal of the strategy, under the parameter id that its trials carry."""
 
     id: int
@@ -73,7 +71,7 @@ class Coordinator:
         self._space = space
         self._strategy = strategy
         self._retries = retries
-        self.parameters: dict[int, Parameter] = {}
+        self.parameters: dict[int, NniParameter] = {}
         #: trial -> (parameter, attempt), from what trials said.
         self.claims: dict[str, tuple[int | None, int]] = {}
         self._results: dict[str, Event] = {}
@@ -102,7 +100,7 @@ class Coordinator:
         return sum(p.sends for p in self.parameters.values()) + by_hand
 
     @property
-    def open(self) -> list[Parameter]:
+    def open(self) -> list[NniParameter]:
         """The proposals whose outcome the strategy does not know yet."""
         return [p for p in self.parameters.values() if not p.told]
 
@@ -235,7 +233,7 @@ class Coordinator:
         state = self._strategy.state_dict()
         write_snapshot(self._snapshot, Snapshot(len(self._journal.events), state))
 
-    def _settle(self, parameter: Parameter, verdict: Mapping[str, Any]) -> None:
+    def _settle(self, parameter: NniParameter, verdict: Mapping[str, Any]) -> None:
         outcome = verdict["outcome"]
         if outcome in RETRIED and parameter.failures <= self._retries:
             self._again.append(parameter.id)
@@ -280,7 +278,7 @@ class Coordinator:
         except ArchitectureError:
             return dict(stated)
 
-    def _job(self, parameter: Parameter, attempt: int) -> Job:
+    def _job(self, parameter: NniParameter, attempt: int) -> Job:
         self.sent += 1
         architecture = self._space.architecture(parameter.architecture)
         return Job(parameter.id, attempt, to_parameters(architecture, parameter.fidelity))
@@ -314,7 +312,7 @@ class Coordinator:
         kind, trial = event["event"], event.get("trial")
         number = event.get("parameter")
         if kind == "ask":
-            self.parameters[event["parameter"]] = Parameter(
+            self.parameters[event["parameter"]] = NniParameter(
                 event["parameter"], event["proposal"], event["architecture"], event["fidelity"]
             )
         elif kind == "again":

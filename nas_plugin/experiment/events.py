@@ -1,4 +1,4 @@
-"""Metrics as TensorBoard events, where the portal's TensorBoard button looks for them."""
+"""Reported as TensorBoard events, where the portal's TensorBoard button looks for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas_plugin.experiment.metrics import Metrics
+from nas_plugin.experiment.metrics import Reported
 
 
 class EventWriter:
@@ -30,7 +30,7 @@ class EventWriter:
         self._event, self._writer = Event, RecordWriter
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
-    def write(self, metrics: Metrics, step: int, prefix: str = "") -> None:
+    def write(self, metrics: Reported, step: int, prefix: str = "") -> None:
         """Writes each metric under its name."""
         if self._writer is None:
             return

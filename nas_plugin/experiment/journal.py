@@ -13,6 +13,8 @@ from nas_plugin.errors import FileError
 from nas_plugin.files import parse_json, read_bytes, read_lines
 from nas_plugin.files.write import sync_folder
 
+Event = dict[str, Any]
+
 #: The folder of nas_plugin's own files, inside the experiment's and inside a trial's folder.
 FOLDER = "nas_plugin"
 
@@ -41,14 +43,14 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         #: All events so far.
-        self.events: list[dict[str, Any]] = [] if is_new else list(read_journal(path))
+        self.events: list[Event] = [] if is_new else list(read_journal(path))
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         os.ftruncate(self._file, _complete_size(path))
         os.lseek(self._file, 0, os.SEEK_END)
         if is_new:
             sync_folder(path.parent)
 
-    def append(self, event: str, **fields: Any) -> dict[str, Any]:
+    def append(self, event: str, **fields: Any) -> Event:
         """Writes an event and returns it.
 
         Raises:
@@ -71,7 +73,7 @@ class Journal:
         os.close(self._file)
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+def read_journal(path: Path) -> Iterator[Event]:
     """Yields the events of a journal, which another process may be writing.
 
     Raises:

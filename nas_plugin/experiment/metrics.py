@@ -9,7 +9,7 @@ from typing import Any
 
 from nas_plugin.errors import ExperimentError
 
-Metrics = dict[str, float]
+Reported = dict[str, float]
 
 DEFAULT = "default"
 
@@ -23,14 +23,14 @@ class MetricError(ExperimentError):
         self.reason = reason
 
 
-def parse_metrics(reported: Any) -> Metrics:
+def parse_metrics(reported: Any) -> Reported:
     """Returns `reported` as numbers by name; a single number is the ``default``.
 
     Raises:
         MetricError: If a value is no number or not finite, or ``default`` is missing.
     """
     named = reported if isinstance(reported, Mapping) else {DEFAULT: reported}
-    metrics: Metrics = {}
+    metrics: Reported = {}
     for name, value in named.items():
         if not isinstance(name, str):
             raise MetricError(f"Names of metrics must be strings, got {name!r}.", "invalid_result")

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas_plugin.errors import OptionError
-
-Event = Mapping[str, Any]
+from nas_plugin.experiment.journal import Event
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Any, Literal, cast
 
 from nas_plugin.errors import ArchitectureError, OptionError, SpaceError
 from nas_plugin.space.architecture import Architecture
-from nas_plugin.space.choice import Choice, Kind, Scalar, Value
+from nas_plugin.space.choice import Choice, ChoiceKind, Scalar, Value
 from nas_plugin.space.search_space import SearchSpace
 
-Form = Literal["flat", "nni"]
-FORMS: tuple[Form, ...] = ("flat", "nni")
+SpaceForm = Literal["flat", "nni"]
+FORMS: tuple[SpaceForm, ...] = ("flat", "nni")
 
 #: Input choices with more values than this have no flat form.
 MAX_VALUES = 256
@@ -30,7 +30,7 @@ _NOTHING = "()"
 _SEPARATOR = "+"
 
 
-def to_nni(space: SearchSpace, form: Form = "flat") -> dict[str, Any]:
+def to_nni(space: SearchSpace, form: SpaceForm = "flat") -> dict[str, Any]:
     """Returns the JSON of ``searchSpaceFile``.
 
     Raises:
@@ -105,7 +105,7 @@ def _unlabel(key: str, spelled: Any) -> Any:
     return spelled.split(_SEPARATOR)
 
 
-def _spec(choice: Choice, form: Form) -> dict[str, Any]:
+def _spec(choice: Choice, form: SpaceForm) -> dict[str, Any]:
     extra = choice.to_json()
     del extra["key"]
     if form == "nni" and choice.kind == "layer":
@@ -131,7 +131,11 @@ def _choice(key: str, spec: Any) -> Choice:
         if not isinstance(spec["_choice"], Mapping):
             raise SpaceError(f"Search space, key '{key}': '_choice' must be an object.")
         return Choice.from_json({**spec["_choice"], "key": key})
-    kinds: dict[str, Kind] = {"layer_choice": "layer", "input_choice": "input", "choice": "value"}
+    kinds: dict[str, ChoiceKind] = {
+        "layer_choice": "layer",
+        "input_choice": "input",
+        "choice": "value",
+    }
     kind = kinds.get(str(spec["_type"]))
     if kind is None:
         raise SpaceError(

@@ -16,11 +16,11 @@ from nas_plugin.errors import ExperimentError
 from nas_plugin.experiment import trial_files
 from nas_plugin.experiment.channel import Channel, HttpChannel, NniChannel
 from nas_plugin.experiment.events import EventWriter
-from nas_plugin.experiment.metrics import MetricError, Metrics, parse_metrics
+from nas_plugin.experiment.metrics import MetricError, Reported, parse_metrics
 from nas_plugin.experiment.space_format import FIDELITY
 
 
-class Trial:
+class CurrentTrial:
     """This process as a trial of an NNI experiment, or as a script run by hand.
 
     Args:
@@ -130,7 +130,7 @@ class Trial:
                 self._channel = NniChannel()
         return self._channel
 
-    def _parse(self, metrics: Any) -> Metrics:
+    def _parse(self, metrics: Any) -> Reported:
         try:
             return parse_metrics(metrics)
         except MetricError as error:
@@ -139,7 +139,7 @@ class Trial:
                 trial_files.write_record(self.folder, trial_files.RESULT, record)
             raise
 
-    def _send_final(self, metrics: Metrics) -> None:
+    def _send_final(self, metrics: Reported) -> None:
         try:
             self._send("FINAL", metrics, 0)
         except ExperimentError as error:
@@ -148,7 +148,7 @@ class Trial:
             # The tuner takes the result from the file when it resumes or hears of the end.
             print(f"{error} The result is kept in {self.folder}.", file=sys.stderr)
 
-    def _send(self, kind: str, metrics: Metrics, sequence: int) -> None:
+    def _send(self, kind: str, metrics: Reported, sequence: int) -> None:
         if not self.managed:
             shown = " ".join(f"{name}={value:.6g}" for name, value in metrics.items())
             print(f"{'final' if kind == 'FINAL' else 'intermediate'} result: {shown}")
@@ -170,7 +170,7 @@ class Trial:
             }
         )
 
-    def _note(self, kind: str, metrics: Metrics, step: int) -> None:
+    def _note(self, kind: str, metrics: Reported, step: int) -> None:
         """Writes a metric into the trial's folder, as a line and as TensorBoard events."""
         if self.folder is None:
             return
@@ -193,9 +193,9 @@ class Trial:
 
 
 @functools.cache
-def current_trial() -> Trial:
+def current_trial() -> CurrentTrial:
     """Returns this process's trial; a process is one trial or none."""
-    return Trial(os.environ)
+    return CurrentTrial(os.environ)
 
 
 def report_intermediate(metrics: Any) -> None:

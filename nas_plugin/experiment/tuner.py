@@ -22,7 +22,6 @@ from nni.runtime.msg_dispatcher import MsgDispatcher
 from nni.runtime.tuner_command_channel import CommandType
 
 from nas_plugin.errors import ExperimentError, NasError, OptionError
-from nas_plugin.experiment.budget import Budget
 from nas_plugin.experiment.coordinator import Coordinator, Job
 from nas_plugin.experiment.guard import ADVICE, guard_address
 from nas_plugin.experiment.journal import Journal, journal_path
@@ -30,6 +29,7 @@ from nas_plugin.experiment.local_evidence import LocalEvidence
 from nas_plugin.experiment.manager_api import ManagerApi, ManagerGoneError
 from nas_plugin.experiment.session import Session
 from nas_plugin.experiment.space_format import from_nni
+from nas_plugin.experiment.trial_limit import TrialLimit
 
 _logger = logging.getLogger(__name__)
 _TICK = 1.0
@@ -96,7 +96,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         strategy = session.make_strategy(space)
         self._coordinator = Coordinator(self._journal, space, strategy, retries=self._retries)
         session.begin(self._journal, resumed=self._resumed)
-        self._budget = Budget(self._api, self._journal)
+        self._budget = TrialLimit(self._api, self._journal)
         self._budget.read()
         self._keep_budget()
         if guard_address() is None:

@@ -39,7 +39,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayeredLayout:
     """Where everything lies.
 
     Args:
@@ -61,7 +61,7 @@ def layered_layout(
     node_sizes: Sequence[tuple[float, float]],
     edges: Sequence[tuple[int, int]],
     label_sizes: Sequence[tuple[float, float]],
-) -> Layout:
+) -> LayeredLayout:
     """Places nodes and labels; a label of width 0 takes only the room of its edge.
 
     Raises:
@@ -78,7 +78,7 @@ def layered_layout(
     _order(columns)
     _place(columns)
     width, height = _normalise(columns)
-    return Layout(nodes, chains, labels, width, height)
+    return LayeredLayout(nodes, chains, labels, width, height)
 
 
 def longest_paths(n: int, edges: Sequence[tuple[int, int]]) -> list[int]:

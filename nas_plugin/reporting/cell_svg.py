@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas_plugin.errors import OptionError
-from nas_plugin.reporting._layout import Layout, Slot, layered_layout
+from nas_plugin.reporting._layout import LayeredLayout, Slot, layered_layout
 from nas_plugin.reporting._svg import (
     GREY,
     INK,
@@ -81,7 +81,7 @@ class CellDrawing:
                 )
         self.layout()
 
-    def layout(self) -> Layout:
+    def layout(self) -> LayeredLayout:
         """Returns where nodes, edges and labels lie.
 
         Raises:
@@ -157,7 +157,7 @@ def _pill_text(edge: Edge) -> str:
     return text if edge.weight is None else f"{text}  {edge.weight:.2f}"
 
 
-def _ports(layout: Layout) -> list[tuple[float, float]]:
+def _ports(layout: LayeredLayout) -> list[tuple[float, float]]:
     """Returns where each edge leaves and enters, spread so that arrows do not cross at a box."""
     ends = [[0.0, 0.0] for _ in layout.chains]
     for node in layout.nodes:

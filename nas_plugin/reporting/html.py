@@ -17,14 +17,12 @@ from nas_plugin.files.shape import check_json
 from nas_plugin.reporting._html_style import STYLE
 from nas_plugin.reporting.architecture_svg import draw_architecture
 from nas_plugin.reporting.jsonl import plain, read_jsonl
-from nas_plugin.reporting.plots import Points, metric_series, plot_choices, plot_curves
+from nas_plugin.reporting.plots import Record, Series, metric_series, plot_choices, plot_curves
 from nas_plugin.reporting.tensorboard import entropy
 
 _EPOCH_FILE = re.compile(r"epoch_([0-9]{1,9})\.json")
 # The page may load nothing and run nothing, whatever text it shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-
-Record = Mapping[str, Any]
 
 
 def write_report(
@@ -229,7 +227,7 @@ def _is_lower_better(metric: str) -> bool:
     return direction(metric) == "min"
 
 
-def _best(metric: str, points: Points) -> tuple[float, float]:
+def _best(metric: str, points: Series) -> tuple[float, float]:
     pick = min if _is_lower_better(metric) else max
     return pick(points, key=lambda point: point[1])
 

@@ -14,10 +14,12 @@ from nas_plugin.strategies.front import fronts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Records = Iterable[Mapping[str, Any]]
+    from nas_plugin.evaluation.compare_report import RegretCurve
+
+Record = Mapping[str, Any]
+Records = Iterable[Record]
 Dash = Literal["-", "--", ":", "-."]
-Points = list[tuple[float, float]]
-Curve = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
+Series = list[tuple[float, float]]
 
 MAX_KEYS = 60
 _COLOURS = (
@@ -127,7 +129,7 @@ def plot_choices(records: Records, path: str | Path, *, max_keys: int = MAX_KEYS
 
 
 def plot_regret(
-    curves: Mapping[str, Curve],
+    curves: Mapping[str, RegretCurve],
     path: str | Path,
     *,
     xlabel: str = "seconds",
@@ -218,13 +220,13 @@ def plot_front(
         return _save(figure, path)
 
 
-def metric_series(records: Records) -> dict[str, dict[str, Points]]:
+def metric_series(records: Records) -> dict[str, dict[str, Series]]:
     """Returns metric → series → points ``(step, value)``.
 
     The series are ``step`` (records of phase ``train``), ``train`` (means of an epoch), ``valid``,
     and the name of any other phase. Values that are not finite are left out.
     """
-    found: dict[str, dict[str, Points]] = {}
+    found: dict[str, dict[str, Series]] = {}
     for record in records:
         phase = str(record.get("phase", "train"))
         if phase == "choices" or "step" not in record:
@@ -242,9 +244,9 @@ def metric_series(records: Records) -> dict[str, dict[str, Points]]:
     return found
 
 
-def choice_series(records: Records) -> dict[str, dict[str, Points]]:
+def choice_series(records: Records) -> dict[str, dict[str, Series]]:
     """Returns key → candidate → points ``(epoch, probability)``."""
-    found: dict[str, dict[str, Points]] = {}
+    found: dict[str, dict[str, Series]] = {}
     for record in records:
         if record.get("phase") == "choices":
             for key, probabilities in record["probabilities"].items():
@@ -254,7 +256,7 @@ def choice_series(records: Records) -> dict[str, dict[str, Points]]:
     return found
 
 
-def _draw_order(entry: tuple[str, Points]) -> tuple[int, str]:
+def _draw_order(entry: tuple[str, Series]) -> tuple[int, str]:
     known = list(_SERIES)
     return (known.index(entry[0]) if entry[0] in known else len(known), entry[0])
 

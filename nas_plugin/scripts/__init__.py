@@ -10,13 +10,13 @@ from nas_plugin.scripts.composition import (
 from nas_plugin.scripts.flags import add_run_flags, add_size_flags, sizes_of
 from nas_plugin.scripts.images import Images, image_settings, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, chosen, retrain
-from nas_plugin.scripts.run import Schedule, run_options, run_search
+from nas_plugin.scripts.run import MakeSchedule, run_options, run_search
 from nas_plugin.scripts.supernet import held_out, read_supernet, save_supernet, supernet_evaluator
 from nas_plugin.scripts.text import add_text_flags, load_sentences, text_network
 
 __all__ = [
     "Images",
-    "Schedule",
+    "MakeSchedule",
     "add_composition_flags",
     "add_retrain_flags",
     "chosen",

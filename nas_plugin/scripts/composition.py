@@ -14,7 +14,7 @@ from nas_plugin.mutators import mutators
 from nas_plugin.operations import add_auxiliary_skips
 from nas_plugin.profiling import flops_table, latency_table, params_table
 from nas_plugin.space.cost_table import CostTable
-from nas_plugin.space.narrow import narrowed
+from nas_plugin.space.narrow import Builder, narrowed
 from nas_plugin.trainers import (
     AuxiliarySkip,
     ExpectedCost,
@@ -22,7 +22,6 @@ from nas_plugin.trainers import (
     perturbations,
 )
 
-Builder = Callable[..., nn.Module]
 #: What a cost counts → how its table is made of a supernet and an input.
 TABLES: dict[str, Callable[..., CostTable]] = {
     "flops": flops_table,

@@ -14,7 +14,7 @@ from nas_plugin.profiling import count_flops, count_params
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts.flags import sizes_of
 from nas_plugin.scripts.images import load_images, trainer_options
-from nas_plugin.scripts.run import Schedule
+from nas_plugin.scripts.run import MakeSchedule
 from nas_plugin.scripts.supernet import held_out
 from nas_plugin.space.fix import apply_fixed_architecture
 from nas_plugin.trainers import BestEpoch, RetrainTrainer
@@ -45,7 +45,7 @@ def add_retrain_flags(
 def retrain(
     args: argparse.Namespace,
     builder: Callable[..., Any],
-    schedule: Schedule | None = None,
+    schedule: MakeSchedule | None = None,
     *,
     nesterov: bool = True,
     decay_all: bool = True,

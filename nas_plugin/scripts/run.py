@@ -17,7 +17,7 @@ from nas_plugin.reporting.callbacks import run_callbacks
 from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy
 
 #: Makes the schedule of an optimizer's learning rate.
-Schedule = Callable[[Optimizer], LRScheduler]
+MakeSchedule = Callable[[Optimizer], LRScheduler]
 
 
 def run_options(
@@ -28,7 +28,7 @@ def run_options(
     *,
     train: Any,
     valid: Any,
-    schedule: Schedule | None = None,
+    schedule: MakeSchedule | None = None,
     callbacks: Sequence[Callback] = (),
     drawings: bool = False,
 ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def run_options(
         callbacks: After the schedule.
         drawings: Draw the architecture after every epoch.
     """
-    make_schedule: Schedule = schedule or partial(CosineAnnealingLR, T_max=args.epochs)
+    make_schedule: MakeSchedule = schedule or partial(CosineAnnealingLR, T_max=args.epochs)
     return {
         "model": model,
         "loss": partial(nn.functional.cross_entropy, label_smoothing=args.label_smoothing),

@@ -14,10 +14,10 @@ from nas_plugin.files.shape import TEXT, Is, Optional, check_json
 
 Scalar = str | int | float | bool
 Value = Scalar | tuple[Scalar, ...]
-Kind = Literal["layer", "input", "value", "repeat"]
+ChoiceKind = Literal["layer", "input", "value", "repeat"]
 Condition = tuple[str, tuple[Scalar, ...]]
 
-KINDS: tuple[Kind, ...] = ("layer", "input", "value", "repeat")
+KINDS: tuple[ChoiceKind, ...] = ("layer", "input", "value", "repeat")
 
 _SCALAR = Is("text, a number, true or false", lambda v: isinstance(v, (str, int, float)))
 #: A choice as JSON.
@@ -50,7 +50,7 @@ class Choice:
     """
 
     key: str
-    kind: Kind
+    kind: ChoiceKind
     candidates: tuple[Scalar, ...]
     n_chosen: int | None = 1
     excluded: tuple[Scalar, ...] = ()
@@ -202,7 +202,7 @@ class Choice:
         check_json(data, _SHAPE, name, SpaceError)
         return cls(
             key=data["key"],
-            kind=cast(Kind, data["kind"]),
+            kind=cast(ChoiceKind, data["kind"]),
             candidates=tuple(data["candidates"]),
             n_chosen=data.get("n_chosen", 1),
             excluded=tuple(data.get("excluded", ())),

@@ -11,7 +11,7 @@ from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies._categorical import Categories
 from nas_plugin.strategies.proposal import Trial, by_rank
 
-Table = list[list[float]]
+_Weights = list[list[float]]
 
 
 class Densities:
@@ -62,7 +62,7 @@ class Densities:
         drawn = [draw() for _ in range(draws)]
         return max([a for a in drawn if not known(a)] or drawn, key=ratio)
 
-    def _fit(self, trials: Sequence[Trial]) -> Table:
+    def _fit(self, trials: Sequence[Trial]) -> _Weights:
         table = [[self._prior / len(v)] * len(v) for v in self._categories.values]
         for trial in trials:
             for row, column in self._categories.cells(trial.architecture):

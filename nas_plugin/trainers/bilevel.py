@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from nas_plugin.data.loader import Batch
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators.mutator import REPEATABLE
 from nas_plugin.operations.batch_norm import kept_statistics
@@ -23,7 +24,7 @@ from nas_plugin.trainers.hypergradient import (
     second_order,
 )
 from nas_plugin.trainers.metrics import Metrics
-from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.objective import Loss, Values
 from nas_plugin.trainers.options import (
     ArchOptions,
     BilevelOptions,

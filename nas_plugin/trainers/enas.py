@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Adam
 from typing_extensions import Unpack
 
+from nas_plugin.data.loader import Batch
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import EnasMutator
@@ -18,7 +19,7 @@ from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.gradients import gradients_of, summed
 from nas_plugin.trainers.metrics import Metrics, accuracy
-from nas_plugin.trainers.objective import Batch, Loss, Values, add_share
+from nas_plugin.trainers.objective import Loss, Values, add_share
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, SearchOptions
 from nas_plugin.trainers.parts import Search
 from nas_plugin.trainers.regularizers import ExpectedCost

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nas_plugin.choice.decision import Decision
+from nas_plugin.data.loader import Batch
 from nas_plugin.data.nested import mapped, sample_count
 from nas_plugin.mutators import Mutator
 from nas_plugin.operations.batch_norm import kept_statistics
 from nas_plugin.runtime import Precision, Ranks
-from nas_plugin.trainers.objective import Batch, Objective, Values, add_share
+from nas_plugin.trainers.objective import Objective, Values, add_share
 from nas_plugin.trainers.parts import Perturbation, Regularizer
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.known_metrics import KNOWN, accuracy
 
-Values = Mapping[str, Tensor | float]
+Measured = Mapping[str, Tensor | float]
 
 
 @runtime_checkable
@@ -79,7 +79,7 @@ class MetricSet:
                 "an object with update, compute and reset, or the name of a known metric."
             )
 
-    def __call__(self, output: Any, target: Any) -> Values:
+    def __call__(self, output: Any, target: Any) -> Measured:
         """Returns the means over a batch, of those metrics that are means.
 
         Raises:
@@ -117,7 +117,7 @@ class MetricSet:
         return values
 
 
-def _checked(values: Any) -> Values:
+def _checked(values: Any) -> Measured:
     if not isinstance(values, Mapping):
         raise OptionError(f"metrics must return a dict from names to numbers, got {values!r}.")
     if "loss" in values:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.data import Loader
+from nas_plugin.data.loader import Batch
 from nas_plugin.data.nested import joined, sample_count
 from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.runtime import Layout, Precision
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics, MetricSet
 
-Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
 Values = dict[str, Tensor | float]
 

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 from typing_extensions import Unpack
 
+from nas_plugin.data.loader import Batch
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers._cycle import cycled
 from nas_plugin.trainers.bilevel import BilevelTrainer
 from nas_plugin.trainers.metrics import Metrics
-from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.objective import Loss, Values
 from nas_plugin.trainers.options import ArchOptions, ModelLike, OptimizerLike
 from nas_plugin.trainers.search_trainer import MutatorLike
 

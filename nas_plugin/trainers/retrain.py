@@ -7,12 +7,13 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from nas_plugin.data.loader import Batch
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.operations.drop_path import set_drop_path
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.monitor import Monitor
-from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.objective import Loss, Values
 from nas_plugin.trainers.options import ModelLike, OptimizerLike, TrainerOptions
 from nas_plugin.trainers.trainer import Trainer
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from nas_plugin.data.loader import Batch
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.arch_trainer import ArchTrainer
 from nas_plugin.trainers.metrics import Metrics
-from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.objective import Loss, Values
 from nas_plugin.trainers.options import ArchOptions, ModelLike, OptimizerLike
 from nas_plugin.trainers.search_trainer import MutatorLike
 

@@ -10,6 +10,7 @@ import torch
 from typing_extensions import Unpack
 
 from nas_plugin.data import Loader, make_loader
+from nas_plugin.data.loader import Batch
 from nas_plugin.data.split import part_seed
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
@@ -19,7 +20,7 @@ from nas_plugin.space.architecture import Architecture
 from nas_plugin.space.decide import architecture_of
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.monitor import Monitor
-from nas_plugin.trainers.objective import Batch, Loss, Values
+from nas_plugin.trainers.objective import Loss, Values
 from nas_plugin.trainers.options import (
     ModelLike,
     OptimizerLike,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nas_plugin.benchmarks.importers import import_benchmark
-from nas_plugin.benchmarks.locate import read_benchmark
+from nas_plugin.benchmarks.read import read_benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 

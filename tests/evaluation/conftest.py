@@ -4,7 +4,7 @@ import pytest
 
 from nas_plugin.benchmarks import UserTable
 from nas_plugin.benchmarks.importers import import_user_table
-from nas_plugin.benchmarks.locate import read_benchmark
+from nas_plugin.benchmarks.read import read_benchmark
 
 
 @pytest.fixture(scope="session")

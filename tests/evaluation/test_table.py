@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nas_plugin.benchmarks.importers import import_user_table
-from nas_plugin.benchmarks.locate import read_benchmark
+from nas_plugin.benchmarks.read import read_benchmark
 from nas_plugin.errors import BenchmarkError, OptionError
 from nas_plugin.evaluation import Budget, TableEvaluator, search, table_score
 from nas_plugin.strategies import Hyperband, Nsga2, Proposal, best_by_score

@@ -11,7 +11,7 @@ import pytest
 from nas_plugin.errors import ExperimentError
 from nas_plugin.experiment import channel, trial_files
 from nas_plugin.experiment.metrics import MetricError
-from nas_plugin.experiment.trial import Trial
+from nas_plugin.experiment.trial import CurrentTrial
 from tests.experiment.fake_manager import FakeManager
 
 RECORD = {
@@ -37,7 +37,7 @@ def quick(monkeypatch):
 
 
 def test_a_trial_claims_reports_and_leaves_its_files(manager, tmp_path):
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     assert trial.parameters() == {"a": "x"}
     trial.runs({"a": "x"})
     trial.report_intermediate(0.25)
@@ -66,7 +66,7 @@ def test_events_lie_where_the_portals_button_looks(manager, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     trial.parameters()
     for value in (0.25, 0.5):
         trial.report_intermediate({"default": value, "loss": 1 - value})
@@ -83,7 +83,7 @@ def test_events_lie_where_the_portals_button_looks(manager, tmp_path):
 
 def test_a_result_that_the_manager_forgets_is_sent_again(tmp_path):
     manager = FakeManager(RECORD, drops=2)
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     trial.parameters()
     trial.report_final(0.5)
     manager.close()
@@ -91,7 +91,7 @@ def test_a_result_that_the_manager_forgets_is_sent_again(tmp_path):
 
 
 def test_a_result_without_a_manager_is_kept_and_said(manager, tmp_path, capsys):
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     trial.parameters()
     manager.close()
     trial.report_final(0.5)
@@ -101,7 +101,7 @@ def test_a_result_without_a_manager_is_kept_and_said(manager, tmp_path, capsys):
 
 def test_a_manager_that_never_stores_the_result_does_not_end_the_trial(tmp_path, capsys):
     manager = FakeManager(RECORD, drops=100)
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     trial.parameters()
     trial.report_final(0.5)
     manager.close()
@@ -110,14 +110,14 @@ def test_a_manager_that_never_stores_the_result_does_not_end_the_trial(tmp_path,
 
 def test_a_trial_that_runs_again_reports_the_result_it_had(manager, tmp_path):
     environment = manager.environment(tmp_path)
-    first = Trial(environment)
+    first = CurrentTrial(environment)
     first.parameters()
     first.runs({"a": "x"})
     first.report_final(0.5)
     manager.metrics.clear()
 
     with pytest.raises(SystemExit) as ended:
-        Trial(environment).parameters()
+        CurrentTrial(environment).parameters()
 
     assert ended.value.code == 0
     assert [json.loads(m["value"]) for m in manager.metrics] == [0.5]
@@ -128,12 +128,12 @@ def test_a_result_of_other_parameters_is_not_reported_again(manager, tmp_path):
     environment = manager.environment(tmp_path)
     old = {"trial": "T0", "parameter": 3, "attempt": 1, "metrics": {"default": 1.0}}
     trial_files.write_record(Path(environment["NNI_OUTPUT_DIR"]), trial_files.RESULT, old)
-    assert Trial(environment).parameters() == {"a": "x"}
+    assert CurrentTrial(environment).parameters() == {"a": "x"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "good", [0.5]])
 def test_what_is_no_number_is_an_error_in_the_trial_and_noted(manager, tmp_path, value):
-    trial = Trial(manager.environment(tmp_path))
+    trial = CurrentTrial(manager.environment(tmp_path))
     trial.parameters()
     with pytest.raises(MetricError):
         trial.report_final(value)
@@ -143,11 +143,11 @@ def test_what_is_no_number_is_an_error_in_the_trial_and_noted(manager, tmp_path,
 
 def test_a_report_before_the_question_is_an_error(manager, tmp_path):
     with pytest.raises(ExperimentError, match="get_and_apply_next_architecture"):
-        Trial(manager.environment(tmp_path)).report_final(0.5)
+        CurrentTrial(manager.environment(tmp_path)).report_final(0.5)
 
 
 def test_by_hand_there_are_no_parameters_and_reports_are_printed(capsys):
-    trial = Trial({})
+    trial = CurrentTrial({})
     assert not trial.managed and trial.tensorboard_folder() is None
     with pytest.raises(ExperimentError, match="no trial"):
         trial.parameters()
@@ -162,13 +162,13 @@ def test_by_hand_there_are_no_parameters_and_reports_are_printed(capsys):
 def test_a_manager_that_answers_with_errors_is_named(tmp_path):
     manager = FakeManager(RECORD, refuses=1)
     with pytest.raises(ExperimentError, match="HTTP 500"):
-        Trial(manager.environment(tmp_path)).parameters()
+        CurrentTrial(manager.environment(tmp_path)).parameters()
     manager.close()
     with pytest.raises(ExperimentError, match="Nobody answers"):
-        Trial(manager.environment(tmp_path)).parameters()
+        CurrentTrial(manager.environment(tmp_path)).parameters()
     broken = {**manager.environment(tmp_path), "NNI_TRIAL_COMMAND_CHANNEL": "ftp://x"}
     with pytest.raises(ExperimentError, match="ftp://x"):
-        Trial(broken).parameters()
+        CurrentTrial(broken).parameters()
 
 
 SCRIPT = """

@@ -427,7 +427,7 @@ def _header() -> bytes:
 
 LOADERS: dict[str, Loader] = {
     "architecture": Loader("a.json", _ARCHITECTURE, _architecture,
-        ("space.fix:read_architecture", "experiment.proposal:_by_hand",
+        ("space.fix:read_architecture", "experiment.training_script:_by_hand",
          "commands.bench:_architecture")),
     "cost table": Loader("c.json", json.dumps(_COSTS).encode(), _cost_table,
         ("space.cost_table:read",)),

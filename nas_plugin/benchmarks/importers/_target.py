@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas_plugin.benchmarks.locate import cache_folder
+from nas_plugin.benchmarks.read import cache_folder
 from nas_plugin.benchmarks.table import SUFFIX
 from nas_plugin.errors import OptionError
 

@@ -21,7 +21,7 @@ from nas_plugin.benchmarks.importers._target import choose_release, target_path
 from nas_plugin.benchmarks.importers.protobuf import read_fields
 from nas_plugin.benchmarks.importers.tfrecord import read_tfrecord
 from nas_plugin.benchmarks.nasbench101 import pack_graph, split_hash
-from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
+from nas_plugin.benchmarks.table import Array, Column, sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
 from nas_plugin.files import parse_json
 from nas_plugin.space.encodings.nasbench101 import Graph
@@ -143,8 +143,8 @@ def _evaluation(message: Any) -> tuple[float, ...]:
     return (seconds, *(100 * accuracy for accuracy in accuracies))
 
 
-def _columns(runs: _Runs, graphs: Sequence[_Known], path: Path) -> dict[Column, Values]:
-    columns: dict[Column, Values] = {
+def _columns(runs: _Runs, graphs: Sequence[_Known], path: Path) -> dict[Column, Array]:
+    columns: dict[Column, Array] = {
         Column("params", "cifar10", goal="min"): np.array([g.params for g in graphs], np.int32)
     }
     rows = np.empty(len(graphs), np.int64)
@@ -164,7 +164,7 @@ def _columns(runs: _Runs, graphs: Sequence[_Known], path: Path) -> dict[Column, 
     return columns
 
 
-def _schedule(epochs: int, values: Values) -> dict[Column, Values]:
+def _schedule(epochs: int, values: Array) -> dict[Column, Array]:
     """Names the columns of one schedule; `values` is (rows, repeats, halfway or final, 4)."""
     known = (~np.isnan(values)).sum(axis=1)
     means = np.where(known > 0, np.nansum(values, axis=1) / np.maximum(known, 1), np.nan)
@@ -180,5 +180,5 @@ def _schedule(epochs: int, values: Values) -> dict[Column, Values]:
     return columns
 
 
-def _f4(values: Values) -> Values:
+def _f4(values: Array) -> Array:
     return values.astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
 from nas_plugin.benchmarks.importers.user_table import open_text
 from nas_plugin.benchmarks.nasbench101 import pack_graph
-from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
+from nas_plugin.benchmarks.table import Array, Column, sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
 from nas_plugin.space.encodings.nasbench1shot1 import OneShotSpace
 from nas_plugin.space.encodings.nasbench101 import Graph
@@ -80,5 +80,5 @@ def import_nasbench1shot1_csv(path: Path, out: Path | None, release: str | None)
     )
 
 
-def _f4(values: Values) -> Values:
+def _f4(values: Array) -> Array:
     return values.astype(np.float32)

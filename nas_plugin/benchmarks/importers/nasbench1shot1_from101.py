@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
-from nas_plugin.benchmarks.locate import read_benchmark
 from nas_plugin.benchmarks.nasbench101 import NasBench101, pack_graph
+from nas_plugin.benchmarks.read import read_benchmark
 from nas_plugin.benchmarks.table import sha256_of, write_table
 from nas_plugin.errors import BenchmarkError, FileError, OptionError
 from nas_plugin.space.encodings.nasbench1shot1 import PARENTS, OneShotSpace

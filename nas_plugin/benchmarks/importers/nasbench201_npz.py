@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
-from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
+from nas_plugin.benchmarks.table import Array, Column, sha256_of, write_table
 from nas_plugin.errors import FileError
 from nas_plugin.files import read_npz
 from nas_plugin.space.encodings.nasbench201 import KEYS, OPS
@@ -71,8 +71,8 @@ def import_nasbench201_npz(path: Path, out: Path | None, release: str | None) ->
     )
 
 
-def _accuracies(arrays: dict[str, Values], *, old: bool) -> dict[Column, Values]:
-    columns: dict[Column, Values] = {}
+def _accuracies(arrays: dict[str, Array], *, old: bool) -> dict[Column, Array]:
+    columns: dict[Column, Array] = {}
     for dataset in DATASETS:
         for split, key in (("valid", "val"), ("test", "test")):
             suffix = "" if not old else "_nb201v11" if key == "val" else "_nb201"
@@ -94,13 +94,13 @@ def _accuracies(arrays: dict[str, Values], *, old: bool) -> dict[Column, Values]
     return columns
 
 
-def _costs(arrays: dict[str, Values], dataset: str) -> dict[Column, Values]:
+def _costs(arrays: dict[str, Array], dataset: str) -> dict[Column, Array]:
     """Splits the given seconds into training, which is per epoch the same, and validation."""
     trained = "cifar10_valid" if dataset == "cifar10" else dataset
     train200 = arrays[f"train_seconds200_{trained}"].astype(np.float64)
     trainval12 = arrays[f"trainval_seconds12_{dataset}"].astype(np.float64)
     once = (trainval12 - train200 * (12 / 200)) / 12
-    columns: dict[Column, Values] = {}
+    columns: dict[Column, Array] = {}
     for epochs in (12, 200):
         train = train200 * (epochs / 200)
         seconds = {

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from nas_plugin.benchmarks.importers._target import choose_release, target_path
-from nas_plugin.benchmarks.importers.nasbench201_records import Records
+from nas_plugin.benchmarks.importers.nasbench201_records import RecordTable
 from nas_plugin.benchmarks.importers.torch_file import MAX_RECORD, read_torch_file
 from nas_plugin.benchmarks.table import sha256_of, write_table
 from nas_plugin.errors import ArchitectureError, FileError
@@ -49,7 +49,7 @@ def import_nasbench201_official(path: Path, out: Path | None, release: str | Non
     nats = path.name.endswith(".pbz2") or (path / "meta.pickle.pbz2").is_file()
     name = choose_release(path, release, _NATS if nats else _old_releases(path))
     archs, records = _read_nats(path) if nats else _read_old(path)
-    table = Records(_ROWS)
+    table = RecordTable(_ROWS)
     order: dict[int, str] = {}
     for index, record in records:
         if type(index) is not int or not 0 <= index < _ROWS:

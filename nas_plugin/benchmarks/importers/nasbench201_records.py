@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_plugin.benchmarks.table import Column, Values
+from nas_plugin.benchmarks.table import Array, Column
 from nas_plugin.errors import FileError
 
 #: Official name of the trained set → ours.
@@ -33,7 +33,7 @@ _MAX_VALUE = 1e30
 _TRUSTED_SEED = 888
 
 
-class Records:
+class RecordTable:
     """Columns that fill row by row; a row without a run stays NaN.
 
     Args:
@@ -42,9 +42,9 @@ class Records:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._columns: dict[Column, Values] = {}
+        self._columns: dict[Column, Array] = {}
 
-    def columns(self) -> dict[Column, Values]:
+    def columns(self) -> dict[Column, Array]:
         """Returns what was collected."""
         return self._columns
 

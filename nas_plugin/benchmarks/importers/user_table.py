@@ -14,7 +14,7 @@ from typing import TextIO
 import numpy as np
 
 from nas_plugin.benchmarks.importers._target import target_path
-from nas_plugin.benchmarks.table import Column, Values, sha256_of, write_table
+from nas_plugin.benchmarks.table import Array, Column, sha256_of, write_table
 from nas_plugin.errors import FileError, OptionError
 from nas_plugin.files import open_bounded, read_npz
 from nas_plugin.space.choice import Choice, Scalar
@@ -173,14 +173,14 @@ def _columns(
     measured: Sequence[str],
     rows: Sequence[int],
     minimize: set[str],
-) -> dict[Column, Values]:
+) -> dict[Column, Array]:
     n = len(rows)
     blank: list[Scalar | None] = [None] * n
     epochs, datasets, seeds = (fields.get(role, blank) for role in _ROLES)
     for role, cells in (("epochs", epochs), ("seed", seeds)):
         if any(cell is not None and type(cell) is not int for cell in cells):
             raise FileError(f"{path}: '{role}' must hold whole numbers.")
-    columns: dict[Column, Values] = {}
+    columns: dict[Column, Array] = {}
     for field in measured:
         split, metric = _split_of(field)
         goal = "min" if field in minimize or _LOWER.search(metric) else "max"
@@ -204,9 +204,9 @@ def _columns(
     return columns
 
 
-def _means(columns: dict[Column, Values]) -> dict[Column, Values]:
+def _means(columns: dict[Column, Array]) -> dict[Column, Array]:
     """Averages over the seeds where there are some."""
-    groups: dict[Column, list[Values]] = {}
+    groups: dict[Column, list[Array]] = {}
     for c, values in columns.items():
         if c.seed is not None:
             mean = Column(c.metric, c.dataset, c.epochs, c.split, None, c.goal)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from nas_plugin.benchmarks.importers import import_benchmark
-from nas_plugin.benchmarks.locate import read_benchmark
+from nas_plugin.benchmarks.read import read_benchmark
 from nas_plugin.errors import ArchitectureError, BenchmarkError, FileError, OptionError
 from nas_plugin.space.encodings import nasbench101 as encoding
 from nas_plugin.space.encodings.nasbench1shot1 import OneShotSpace

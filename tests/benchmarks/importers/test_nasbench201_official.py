@@ -13,7 +13,7 @@ import pytest
 
 from nas_plugin.benchmarks.importers import import_benchmark
 from nas_plugin.benchmarks.importers.torch_file import read_torch_file
-from nas_plugin.benchmarks.locate import read_benchmark
+from nas_plugin.benchmarks.read import read_benchmark
 from nas_plugin.errors import BenchmarkError, FileError, OptionError
 from nas_plugin.space.encodings import nasbench201 as encoding
 

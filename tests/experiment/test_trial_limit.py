@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nas_plugin.experiment.budget import Budget
 from nas_plugin.experiment.journal import Journal
+from nas_plugin.experiment.trial_limit import TrialLimit
 
 
 class FakeApi:
@@ -31,7 +31,7 @@ def journal(tmp_path):
 
 def test_the_manager_is_always_one_ahead_until_all_is_done(journal):
     api = FakeApi(12)
-    budget = Budget(api, journal)
+    budget = TrialLimit(api, journal)
     budget.read()
     budget.keep(asked=0, jobs=0, done=False)
     assert (budget.wanted, api.number) == (12, 13)
@@ -44,7 +44,7 @@ def test_the_manager_is_always_one_ahead_until_all_is_done(journal):
 
 def test_trials_that_the_manager_has_yet_to_start_count(journal):
     api = FakeApi(20)
-    budget = Budget(api, journal)
+    budget = TrialLimit(api, journal)
     budget.keep(asked=0, jobs=0, done=False)
     api.started = 20  # two of 22 are on their way; it would be done with the first
     budget.keep(asked=20, jobs=22, done=False)
@@ -53,7 +53,7 @@ def test_trials_that_the_manager_has_yet_to_start_count(journal):
 
 def test_a_number_set_by_the_user_is_a_new_wish(journal):
     api = FakeApi(12)
-    budget = Budget(api, journal)
+    budget = TrialLimit(api, journal)
     budget.keep(asked=0, jobs=0, done=False)
     api.number = 20
     budget.read()
@@ -65,7 +65,7 @@ def test_a_number_set_by_the_user_is_a_new_wish(journal):
 def test_a_resumed_budget_knows_its_own_numbers(tmp_path, reached):
     journal = Journal(tmp_path / "j")
     api = FakeApi(12)
-    budget = Budget(api, journal)
+    budget = TrialLimit(api, journal)
     budget.keep(asked=0, jobs=0, done=False)
     api.started = 13
     budget.keep(asked=12, jobs=13, done=False)
@@ -73,7 +73,7 @@ def test_a_resumed_budget_knows_its_own_numbers(tmp_path, reached):
     if not reached:  # the crash came between the journal and the manager
         api.number = 13
     journal = Journal(tmp_path / "j")
-    again = Budget(api, journal)
+    again = TrialLimit(api, journal)
     again.read()
     assert again.wanted == 12
     journal.close()
@@ -81,7 +81,7 @@ def test_a_resumed_budget_knows_its_own_numbers(tmp_path, reached):
 
 def test_without_a_number_nothing_is_set_before_the_strategy_has_nothing_left(journal):
     api = FakeApi(None)
-    budget = Budget(api, journal)
+    budget = TrialLimit(api, journal)
     budget.read()
     budget.keep(asked=3, jobs=3, done=False)
     assert (budget.wanted, api.number) == (None, None)

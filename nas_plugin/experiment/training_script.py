@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from nas_plugin.errors import ArchitectureError
-from nas_plugin.experiment.space_format import Form, from_parameters, to_nni
+from nas_plugin.experiment.space_format import SpaceForm, from_parameters, to_nni
 from nas_plugin.experiment.trial import current_trial
 from nas_plugin.files import read_json
 from nas_plugin.space.architecture import Architecture
@@ -56,7 +56,7 @@ def _answer_with_space(space: SearchSpace) -> None:
     target = os.environ.get(SPACE_VARIABLE)
     if not target:
         return
-    form = cast(Form, os.environ.get(FORM_VARIABLE, "flat"))
+    form = cast(SpaceForm, os.environ.get(FORM_VARIABLE, "flat"))
     text = json.dumps(to_nni(space, form), indent=2) + "\n"
     Path(target).write_text(text, encoding="utf-8")
     raise SystemExit(0)

@@ -8,7 +8,7 @@ from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.manager_api import ManagerApi
 
 
-class Budget:
+class TrialLimit:
     """Keeps the manager's ``maxTrialNumber`` above the trials started, until all is done.
 
     NNI counts trials; the user's number counts architectures, however often a trial of one had to
