@@ -19,6 +19,7 @@ from nas_plugin.cli import guarded
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_composition_flags,
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     composed_options,
@@ -35,10 +36,10 @@ from search_spaces.darts import darts
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
+    add_execution_flag(parser)
     add = parser.add_argument
     add("--unrolled", action="store_true", help="second order")
     add("--hessian", choices=["finite_difference", "exact"], default="finite_difference")
-    add("--execution", choices=["auto", "eager"], default="auto")
     add_composition_flags(parser)
     add_size_flags(parser, darts)
     return parser.parse_args(argv)
@@ -60,7 +61,6 @@ def search(args: argparse.Namespace) -> None:
         **composed_options(args, model, data.image),
         unrolled=args.unrolled,
         hessian=args.hessian,
-        execution=args.execution,
     )
     run_search(trainer, args)
 

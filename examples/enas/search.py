@@ -20,6 +20,7 @@ from nas_plugin.cli import guarded
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     load_images,
@@ -48,6 +49,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     own = CONTROLLER[kind]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first])
     add_run_flags(parser, learning_rate=0.05, **RUN[kind])
+    add_execution_flag(parser)
     add = parser.add_argument
     add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
     add("--controller-steps", type=int, default=own["steps"], help="an epoch")

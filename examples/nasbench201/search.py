@@ -27,6 +27,7 @@ from nas_plugin.errors import BenchmarkError
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_composition_flags,
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     composed_options,
@@ -54,11 +55,11 @@ from search_spaces.nasbench201 import nasbench201
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=64, learning_rate=0.025, weight_decay=5e-4)
+    add_execution_flag(parser)
     add = parser.add_argument
     add("--train-size", type=int, help="training images (default: all, or --limit)")
     add("--single-level", action="store_true", help="weights and logits step together")
     add("--unrolled", action="store_true", help="second order")
-    add("--execution", choices=["auto", "eager"], default="auto")
     add("--samples", type=int, default=100, help="paths of which the best is returned, if sampled")
     add_composition_flags(parser, mutator="gdas")
     add_size_flags(parser, nasbench201, affine=False)
@@ -68,7 +69,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def make_trainer(args: argparse.Namespace, model: Any, image: Any, options: Any) -> SearchTrainer:
     """Returns the trainer that the mutator needs."""
-    common = {**options, "execution": args.execution}
+    common = dict(options)
     if args.mutator == "enas":
         refuse_parts(args, "--cost", "--arch-learning-rate")
         if args.arch_learning_rate is not None:

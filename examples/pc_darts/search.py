@@ -19,6 +19,7 @@ from nas_plugin.cli import guarded
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_composition_flags,
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     composed_options,
@@ -35,6 +36,7 @@ from search_spaces.darts import darts
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=256, learning_rate=0.1, weight_decay=3e-4)
+    add_execution_flag(parser)
     add_composition_flags(parser, mutator="pc_darts")
     add_size_flags(parser, darts)
     return parser.parse_args(argv)

@@ -20,6 +20,7 @@ from nas_plugin.mutators import ProxylessMutator
 from nas_plugin.profiling import CostTable
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     load_images,
@@ -35,6 +36,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=120, batch_size=128, learning_rate=0.025, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
+    add_execution_flag(parser)
     add = parser.add_argument
     add("--variant", choices=["two", "full"], default="two", help="paths of a step of the logits")
     add("--warmup-epochs", type=int,

@@ -16,6 +16,7 @@ from nas_plugin import spaces
 from nas_plugin.cli import guarded
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     load_images,
@@ -32,6 +33,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     space = first.parse_known_args(argv)[0].space
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first])
     add_run_flags(parser, epochs=100, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
+    add_execution_flag(parser)
     parser.add_argument("--samples", type=int, default=100, help="the best of so many is returned")
     add_size_flags(parser, spaces.get(space))
     return parser.parse_args(argv)

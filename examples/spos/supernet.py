@@ -24,6 +24,7 @@ from nas_plugin.mutators import FairNasMutator, Mutator, SposMutator
 from nas_plugin.profiling import flops_table
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_execution_flag,
     add_run_flags,
     add_size_flags,
     held_out,
@@ -44,6 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     # The paper's 0.5 at a batch of 1024, in proportion.
     add_run_flags(parser, epochs=120, batch_size=128, learning_rate=0.0625, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
+    add_execution_flag(parser)
     add("--valid-fraction", type=float, default=0.1, help="of the training images: ranks paths")
     add("--decay-all", action="store_true", help="biases and batch norms decay too")
     add("--fair", action="store_true", help="strictly fair paths, as FairNAS")

@@ -21,6 +21,7 @@ from nas_plugin.cli import guarded
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
+    add_execution_flag,
     add_run_flags,
     add_text_flags,
     load_sentences,
@@ -36,6 +37,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=10, batch_size=128, learning_rate=5e-3, weight_decay=2e-6,
                   data="sst2")  # fmt: skip
+    add_execution_flag(parser)
     add = parser.add_argument
     add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
     add("--controller-steps", type=int, default=500, help="an epoch")

@@ -1,5 +1,6 @@
 """Faster ways to run choice blocks, each equal to the blocks' own forward."""
 
+from nas_plugin.execution.advice import layout_advice
 from nas_plugin.execution.attach import attach, executions
 from nas_plugin.execution.dispatch import Dispatcher
 from nas_plugin.execution.executor import Executor, Offer, Plan, Planned, executors
@@ -19,6 +20,7 @@ __all__ = [
     "executions",
     "executors",
     "explain",
+    "layout_advice",
     "services",
     "verify",
 ]

@@ -38,7 +38,7 @@ def chosen_executors(execution: str) -> list[Executor]:
     return [kind() for kind in kinds if kind.unavailable() is None]
 
 
-def attach(binding: Binding, execution: str = "auto") -> None:
+def attach(binding: Binding, execution: str = "auto") -> str:
     """Chooses how the models of a mutator run.
 
     Args:
@@ -46,8 +46,12 @@ def attach(binding: Binding, execution: str = "auto") -> None:
         execution: ``auto`` uses the fastest executor that serves a candidate, ``eager`` none, a
             name that one.
 
+    Returns:
+        The executors that this machine has for it, in the order in which they are asked.
+
     Raises:
         OptionError: If `execution` is something else.
     """
     served_by = chosen_executors(execution)
     binding.dispatch = Dispatcher(served_by) if served_by else None
+    return ", ".join(executor.name for executor in served_by) or "eager"

@@ -9,6 +9,7 @@ from torch import nn
 
 from nas_plugin.choice.keys import keyed_blocks, unwrap
 from nas_plugin.choice.layer_choice import LayerChoice
+from nas_plugin.execution.advice import layout_advice
 from nas_plugin.execution.dispatch import Dispatcher
 from nas_plugin.execution.fan import Fan, Schedule, block_refusal
 
@@ -78,12 +79,14 @@ def services(model: nn.Module) -> list[Service]:
 
 
 def explain(model: nn.Module) -> list[str]:
-    """Returns, for every choice block and preprocessing module, who ran it and why, a line each.
+    """Returns the layout that is faster, then who ran each block and preprocessing module, and why.
 
     What it says is what happened in the last forward pass: which executor serves a candidate
     depends on the blocks that read one tensor with it, on the mode, and on that tensor.
     """
-    return [str(service) for service in services(model)]
+    last, why = layout_advice(model)
+    layout = f"layout: {'channels last' if last else 'plain'} ({why})"
+    return [layout, *(str(service) for service in services(model))]
 
 
 def _service(path: str, fan: Fan, schedule: Schedule, row: int) -> Service:

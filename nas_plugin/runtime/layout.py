@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nas_plugin.execution import layout_advice
+
 _log = logging.getLogger(__name__)
 
 #: Channels of the widest vector of float32 (AVX-512).
@@ -24,13 +26,14 @@ class Layout:
     candidate that the first batch did not run) continues plain.
 
     Args:
-        channels_last: Whether channels last is wanted; False lays everything out plain.
+        channels_last: Whether channels last is wanted; False lays everything out plain, None asks
+            what is faster for the model (`nas_plugin.execution.layout_advice`).
 
     Attributes:
         chosen: The memory format; None before the first batch.
     """
 
-    def __init__(self, channels_last: bool) -> None:
+    def __init__(self, channels_last: bool | None) -> None:
         self.chosen: torch.memory_format | None = None
         self._wanted = channels_last
 
@@ -70,7 +73,8 @@ class Layout:
         return self.chosen == torch.channels_last
 
     def _choose(self, model: nn.Module, images: Tensor) -> None:
-        if self._wanted:
+        wanted = layout_advice(model)[0] if self._wanted is None else self._wanted
+        if wanted:
             reason = reason_against(model, images)
             if reason is None:
                 self._lay_out(model, torch.channels_last)

@@ -7,7 +7,7 @@ from nas_plugin.scripts.composition import (
     costs_of,
     refuse_parts,
 )
-from nas_plugin.scripts.flags import add_run_flags, add_size_flags, sizes_of
+from nas_plugin.scripts.flags import add_execution_flag, add_run_flags, add_size_flags, sizes_of
 from nas_plugin.scripts.images import Images, image_settings, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, chosen, retrain
 from nas_plugin.scripts.run import MakeSchedule, run_options, run_search
@@ -19,6 +19,7 @@ __all__ = [
     "MakeSchedule",
     "add_composition_flags",
     "add_retrain_flags",
+    "add_execution_flag",
     "chosen",
     "add_run_flags",
     "add_size_flags",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas_plugin.execution import executions
+
 #: What the data says, or the method; never a flag of the size.
 NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary", "retrain", "partial")
 
@@ -36,8 +38,8 @@ def add_run_flags(
     add("--grad-clip", type=float, default=5.0)
     add("--device", default="auto")
     add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
-    add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
-        help="lay images out with channels last, which convolutions run faster on")  # fmt: skip
+    add("--channels-last", action=argparse.BooleanOptionalAction, default=None,
+        help="lay images out with channels last (default: if that is faster)")  # fmt: skip
     add("--workers", type=int, default=0, help="processes that read data that is not in memory")
     add("--seed", type=int, default=0)
     add("--log-frequency", type=int, default=10, help="steps between two records of the log")
@@ -45,6 +47,15 @@ def add_run_flags(
     add("--limit-batches", type=int, help="fewer steps an epoch, for a quick look")
     add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
     add("--out", type=Path, default=Path("."))
+
+
+def add_execution_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of a search that says how its choice blocks run."""
+    parser.add_argument(
+        "--execution", choices=executions(), default="auto",
+        help="how choice blocks run: the fastest way that is there, or the one that is named; "
+        "results are equal",
+    )  # fmt: skip
 
 
 def add_size_flags(

@@ -46,7 +46,10 @@ def run_options(
         drawings: Draw the architecture after every epoch.
     """
     make_schedule: MakeSchedule = schedule or partial(CosineAnnealingLR, T_max=args.epochs)
+    # Only searches have the flag: what is retrained has no choice blocks.
+    execution = {"execution": args.execution} if hasattr(args, "execution") else {}
     return {
+        **execution,
         "model": model,
         "loss": partial(nn.functional.cross_entropy, label_smoothing=args.label_smoothing),
         "metrics": accuracy,

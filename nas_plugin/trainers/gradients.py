@@ -15,7 +15,7 @@ from nas_plugin.data.loader import Batch
 from nas_plugin.data.nested import mapped, sample_count
 from nas_plugin.mutators import Mutator
 from nas_plugin.operations.batch_norm import kept_statistics
-from nas_plugin.runtime import Precision, Ranks
+from nas_plugin.runtime import Precision, Ranks, is_fused, same_layouts
 from nas_plugin.trainers.objective import Objective, Values, add_share
 from nas_plugin.trainers.parts import Perturbation, Regularizer
 
@@ -149,6 +149,8 @@ class Gradients:
         """Gives gradients to an optimizer and steps it."""
         for param, grad in zip(params, grads, strict=True):
             param.grad = None if grad is None else self.precision.scale(grad)
+        if is_fused(optimizer):
+            same_layouts(optimizer, params)
         self.precision.step(optimizer, list(params), grad_clip)
         for param in params:
             param.grad = None

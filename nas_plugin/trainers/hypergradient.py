@@ -112,19 +112,25 @@ def virtual_weights(
     """
     check_plain_sgd(optimizer)
     gradient_of = {id(w): grad for w, grad in zip(weights, grads, strict=True)}
-    after = {}
+    after: dict[int, Tensor] = {id(w): w for w in weights}
     with torch.no_grad():
         for group in optimizer.param_groups:
-            for w in group["params"]:
-                grad = gradient_of[id(w)]
-                if grad is None:
-                    after[id(w)] = w
-                    continue
-                step = grad + group["weight_decay"] * w
-                buffer = optimizer.state[w].get("momentum_buffer") if group["momentum"] else None
-                if buffer is not None:
-                    step = step + group["momentum"] * buffer
-                after[id(w)] = w - group["lr"] * step
+            pairs = [(w, gradient_of[id(w)]) for w in group["params"]]
+            moved = [w for w, grad in pairs if grad is not None]
+            if not moved:
+                continue
+            grads_of_moved = [grad for _, grad in pairs if grad is not None]
+            steps = torch._foreach_add(grads_of_moved, moved, alpha=group["weight_decay"])
+            buffers = [optimizer.state.get(w, {}).get("momentum_buffer") for w in moved]
+            rolling = [
+                (step, buffer) for step, buffer in zip(steps, buffers, strict=True)
+                if buffer is not None
+            ]  # fmt: skip
+            if group["momentum"] and rolling:
+                of_steps, of_buffers = zip(*rolling, strict=True)
+                torch._foreach_add_(of_steps, of_buffers, alpha=group["momentum"])
+            virtual = torch._foreach_add(moved, steps, alpha=-group["lr"])
+            after.update(zip(map(id, moved), virtual, strict=True))
     return [after[id(w)] for w in weights]
 
 

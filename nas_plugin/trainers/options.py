@@ -33,7 +33,7 @@ class TrainerOptions(TypedDict, total=False):
     workers: int
     device: str | torch.device
     precision: str
-    channels_last: bool
+    channels_last: bool | None
     grad_clip: float | None
     accumulate: int
     augment: Any

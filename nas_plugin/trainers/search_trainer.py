@@ -43,7 +43,8 @@ class SearchTrainer(Trainer):
         dataset_train: What is trained on.
         dataset_valid: The held-out set, which nothing is trained on.
         mutator: Name in the registry, class, factory, or an instance made for `model`.
-        execution: ``auto`` runs blocks together where that is faster and equal, ``eager`` not.
+        execution: How choice blocks run: ``auto`` the fastest way that is there, ``eager`` block by
+            block, or the name of an executor; results are equal.
         **options: As `Trainer` takes them.
 
     Raises:
@@ -80,7 +81,7 @@ class SearchTrainer(Trainer):
             if self.mutator is not mutator:
                 self.mutator.unbind(self.model)
             raise
-        attach(self.mutator.binding, execution)
+        self._execution = attach(self.mutator.binding, execution)
         self.alphas = [p for p in self.mutator.parameters() if p.requires_grad]
         shared = {id(p) for p in self.alphas} & {id(p) for p in self.weights}
         if shared:
@@ -130,6 +131,9 @@ class SearchTrainer(Trainer):
             "mutator": self.mutator.state_dict(),
             "writes": found_writes(self.model),
         }
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "execution": self._execution}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.mutator.load_state_dict(state["mutator"])

@@ -26,6 +26,8 @@ from nas_plugin.runtime import (
     Precision,
     Ranks,
     fingerprint,
+    frozen_garbage,
+    fuse,
     pick_device,
     random_state,
     set_random_state,
@@ -69,8 +71,8 @@ class Trainer(metaclass=Spelled):
         workers: Processes that load data, where it is not resident.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        channels_last: Lay images out with channels last, which convolutions run faster on, if the
-            model allows it (see `nas_plugin.runtime.Layout`); values are the same.
+        channels_last: Lay images out with channels last, if the model allows it (see
+            `nas_plugin.runtime.Layout`); None if that is faster. Values are the same.
         grad_clip: Largest norm of the weight gradient; None does not clip.
         accumulate: Parts that a batch is computed in, to save memory.
         augment: Applied to training batches; ``auto`` is what the training set says of itself
@@ -117,7 +119,7 @@ class Trainer(metaclass=Spelled):
         workers: int = 0,
         device: str | torch.device = "auto",
         precision: str = "fp32",
-        channels_last: bool = True,
+        channels_last: bool | None = None,
         grad_clip: float | None = None,
         accumulate: int = 1,
         augment: Any = "auto",
@@ -147,6 +149,7 @@ class Trainer(metaclass=Spelled):
         self.model = unwrap(made_model(model)).to(self.device)
         self.layout = Layout(channels_last)
         self.optimizer = made_optimizer(optimizer, self.model)
+        fuse(self.optimizer)
         self.weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.objective = Objective(
             self.model, loss, metrics, self.precision, self.layout, valid_loss=valid_loss
@@ -288,7 +291,7 @@ class Trainer(metaclass=Spelled):
             callback.build(self)
         self._find_start()
         try:
-            with InterruptGuard() as guard:
+            with InterruptGuard() as guard, frozen_garbage():
                 self._call("on_train_begin")
                 while self.epoch < self.num_epochs:
                     self._train_epoch(guard)
