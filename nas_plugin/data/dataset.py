@@ -21,7 +21,9 @@ SPLITS = ("train", "test")
 _OF_ALL = ("root", "split")
 
 #: Name → ``reader(root, split, **options)``.
-data_sets: Registry[Callable[..., Any]] = Registry("data set", package="nas_plugin.data")
+data_sets: Registry[Callable[..., Any]] = Registry(
+    "data set", package="nas_plugin.data", group="nas_plugin.data_sets"
+)
 
 
 class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):

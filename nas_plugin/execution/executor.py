@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from nas_plugin.registry import Registry
 
-executors: Registry[type[Executor]] = Registry("executor", package="nas_plugin.execution")
+executors: Registry[type[Executor]] = Registry(
+    "executor", package="nas_plugin.execution", group="nas_plugin.executors"
+)
 
 #: Candidate k of row t of a fan-out.
 Place = tuple[int, int]

@@ -21,7 +21,9 @@ from nas_plugin.space.search_space import SearchSpace
 
 MixKind = Literal["none", "hard", "simplex", "independent"]
 
-mutators: Registry[type[Mutator]] = Registry("mutator", package="nas_plugin.mutators")
+mutators: Registry[type[Mutator]] = Registry(
+    "mutator", package="nas_plugin.mutators", group="nas_plugin.mutators"
+)
 
 
 #: What mutators give and trainers need.

@@ -17,7 +17,9 @@ from nas_plugin.strategies.legal import Constraint, LegalDraws, Sampler, sampler
 from nas_plugin.strategies.proposal import Outcome, Proposal, Trial, by_rank
 
 #: The classes, by name.
-strategies: Registry[type[Strategy]] = Registry("strategy", package="nas_plugin.strategies")
+strategies: Registry[type[Strategy]] = Registry(
+    "strategy", package="nas_plugin.strategies", group="nas_plugin.strategies"
+)
 
 _FORMAT = "nas_plugin.strategy/1"
 
