@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ def protocol_lines(protocol: Protocol, seeds: Sequence[int]) -> list[str]:
         f"Seeds {seeds[0]} to {seeds[-1]}. Reported: the best by the signal"
         + (f", trained for {longest} epochs" if longest else "")
         + "; mean ± standard deviation over the seeds, accuracy in percent.",
+        "Compare means by their standard error: the deviation divided by the root of the number of "
+        f"seeds, here {1 / math.sqrt(len(seeds)):.3f} of it.",
         f"A warm start is the best {WARM_STARTS} of {WARM_POOL:,} random architectures by a "
         "zero-cost score of the table.",
     ]
