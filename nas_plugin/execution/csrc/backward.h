@@ -84,13 +84,14 @@ template <class S> class Backward {
     if (wants_weights_) partial_.zeros(parts_ * size);
     for (Index depth = call_.depth; depth >= 0; depth--) {
       parallel(call_.N, parts_, [&](Index part, Index begin, Index end) {
-        for (Index n = begin; n < end; n++) {
-          for (std::size_t i = 0; i < units_.size(); i++)
-            if (call_.slots[units_[i].u.slot].depth == depth)
-              unit_backward(units_[i], packed[i], t, n,
-                            wants_weights_ ? partial_.data() + part * size + starts[i] : nullptr);
-          if (depth == 0 && gx_ != nullptr) pass_around(t, n);
+        for (std::size_t i = 0; i < units_.size(); i++) {
+          if (call_.slots[units_[i].u.slot].depth != depth) continue;
+          units_[i].prepare(true);
+          S* gw = wants_weights_ ? partial_.data() + part * size + starts[i] : nullptr;
+          for (Index n = begin; n < end; n++) unit_backward(units_[i], packed[i], t, n, gw);
         }
+        if (depth == 0 && gx_ != nullptr)
+          for (Index n = begin; n < end; n++) pass_around(t, n);
       });
       for (std::size_t s = 0; s < call_.slots.size(); s++)
         if (!call_.slots[s].last && call_.slots[s].depth == depth - 1) coefficients(s, t, 1.0);

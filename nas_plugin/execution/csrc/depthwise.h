@@ -101,22 +101,56 @@ template <class S> void depthwise(const Depthwise<S>& p) {
 #undef NAS_CALL
 }
 
-// The transpose: adds in[y, x] * kernel[i, j] to out[y * stride + i * dilation, ...]. `rows` and
-// `columns` are those of `in`. With a stride of 1 `depthwise` of the padded gradient with the
-// flipped kernel gives the same faster.
-template <class S> void depthwise_scatter(const Depthwise<S>& p) {
-  for (Index c = 0; c < p.cs; c += kLanes<S>)
-    for (Index y = 0; y < p.rows; y++)
+// The transpose for strides above 1, gathered: pixels of the output whose place modulo the stride
+// is the same meet the same taps, and each such phase is a small convolution with a stride of 1.
+//
+// `in` is the gradient (of the strided output), with at least the kernel's padding of zeros around;
+// `out` are `rows` x `columns` pixels of the input's gradient, which is added to. With a stride of 1
+// `depthwise` with the flipped kernel gives the same.
+template <class S> struct Phase {
+  static constexpr int kMost = 64;
+  const S* in[kMost];
+  const S* tap[kMost];
+  int count = 0;
+};
+
+template <class S, int X>
+NAS_INLINE void phase_pixels(const Phase<S>& phase, Index at, Index c, Index cs, S* out, Index step) {
+  Vec<S> sum[X] = {};
+  for (int t = 0; t < phase.count; t++) {
+    const Vec<S> w = load(phase.tap[t] + c);
+    const S* in = phase.in[t] + at * cs + c;
+#pragma GCC unroll 8
+    for (int x = 0; x < X; x++) sum[x] += load(in + x * cs) * w;
+  }
+#pragma GCC unroll 8
+  for (int x = 0; x < X; x++) store(out + x * step, load(out + x * step) + sum[x]);
+}
+
+template <class S> void depthwise_transposed(const Depthwise<S>& p) {
+  const Index pad = p.dilation * (p.k - 1) / 2;
+  for (Index y = 0; y < p.rows; y++)
+    for (Index first = 0; first < p.stride && first < p.columns; first++) {
+      // Where the pixel lies under the windows, and which taps of theirs reach it.
+      const Index row = y + pad, column = first + pad;
+      Phase<S> phase;
       for (Index i = 0; i < p.k; i++)
         for (Index j = 0; j < p.k; j++) {
-          const Vec<S> w = load(p.kernel + (i * p.k + j) * p.cs + c);
-          const S* in = p.in + y * p.in_row + c;
-          S* out = p.out + (y * p.stride + i * p.dilation) * p.out_row + j * p.dilation * p.cs + c;
-          for (Index x = 0; x < p.columns; x++) {
-            S* at = out + x * p.stride * p.cs;
-            store(at, load(at) + load(in + x * p.cs) * w);
-          }
+          const Index up = row - i * p.dilation, left = column - j * p.dilation;
+          // Those from outside of the gradient are zero, above and left of the padding as well.
+          if (up % p.stride != 0 || left % p.stride != 0 || phase.count == Phase<S>::kMost) continue;
+          phase.in[phase.count] = p.in + up / p.stride * p.in_row + left / p.stride * p.cs;
+          phase.tap[phase.count++] = p.kernel + (i * p.k + j) * p.cs;
         }
+      const Index count = (p.columns - first + p.stride - 1) / p.stride, step = p.stride * p.cs;
+      S* out = p.out + y * p.out_row + first * p.cs;
+      for (Index c = 0; c < p.cs; c += kLanes<S>) {
+        Index x = 0;
+        for (; x + 8 <= count; x += 8) phase_pixels<S, 8>(phase, x, c, p.cs, out + x * step + c, step);
+        for (; x + 4 <= count; x += 4) phase_pixels<S, 4>(phase, x, c, p.cs, out + x * step + c, step);
+        for (; x < count; x++) phase_pixels<S, 1>(phase, x, c, p.cs, out + x * step + c, step);
+      }
+    }
 }
 
 // Adds to R rows of the kernel's gradient. The sums of R * K taps stay in registers.

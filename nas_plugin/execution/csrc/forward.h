@@ -80,16 +80,18 @@ template <class S> class Forward {
       if (!units[i]->first_read) call_.scale_and_shift(units[i]->u.from, t, 1.0, scale, scale + call_.cs);
     }
     parallel(call_.N, call_.threads, [&](Index, Index begin, Index end) {
-      for (Index n = begin; n < end; n++)
-        for (std::size_t i = 0; i < units.size(); i++) {
-          const UnitOf<S>& unit = *units[i];
-          const S* scale = scales.data() + 2 * i * call_.cs;
+      for (std::size_t i = 0; i < units.size(); i++) {
+        const UnitOf<S>& unit = *units[i];
+        const S* scale = scales.data() + 2 * i * call_.cs;
+        unit.prepare(false);
+        for (Index n = begin; n < end; n++) {
           S* y = call_.map(unit.u.slot, t, n);
           const bool part = unit.u.outputs != call_.c_out;
           if (part && unit.u.first == 0) std::memset(static_cast<void*>(y), 0, call_.pixels * call_.cs * sizeof(S));
           unit.forward(unit.input(inputs_.of(unit.u), t, n, scale, scale + call_.cs), packed[i], y);
           if (unit.u.first + unit.u.outputs == call_.c_out) measure(unit.u.slot, t, n);
         }
+      }
     });
     for (std::size_t s = 0; s < call_.slots.size(); s++)
       if (!call_.slots[s].shared && call_.slots[s].depth == depth) finish(s, t);

@@ -78,6 +78,14 @@ template <class S> class UnitOf {
       }
   }
 
+  // Zeroes the borders of this thread's padded maps, before the unit runs on any number of images.
+  void prepare(bool backward) const {
+    auto& scratch = Scratch::of_thread();
+    const Index rows = call.out_height + 2 * u.pad();
+    if (!first_read) clear_border(scratch.get<S>(Scratch::kPadded, rows * row), cs_in, row);
+    if (backward) clear_border(scratch.get<S>(Scratch::kPaddedGradient, rows * grad_row), grad_cs, grad_row);
+  }
+
   // Its input, padded: that of all, or the normalised map before.
   const S* input(const S* all, Index t, Index n, const S* scale, const S* shift) const {
     if (first_read) {
@@ -86,7 +94,6 @@ template <class S> class UnitOf {
     }
     const Index count = (call.out_height + 2 * u.pad()) * row;
     S* in = Scratch::of_thread().get<S>(Scratch::kPadded, count);
-    clear_border(in, cs_in, row);
     pad_normalised(call.map(u.from, t, n), scale, shift, call.out_height, call.out_width, cs_in,
                    in + u.pad() * (row + cs_in), row);
     return in;
@@ -112,7 +119,6 @@ template <class S> class UnitOf {
     if (u.dense) return dense_backward(gy, in, packed, gw, gx, gx_row);
     auto& scratch = Scratch::of_thread();
     S* grad = scratch.get<S>(Scratch::kPaddedGradient, (call.out_height + 2 * u.pad()) * grad_row);
-    clear_border(grad, grad_cs, grad_row);
     product<S>({gy, {nullptr, call.cs}, 1, 0, u.outputs, packed.matrix.data(), cs_in, grad,
                 {grad_places.data(), 0}, call.pixels, cs_in});
     if (gw != nullptr) {
@@ -128,8 +134,8 @@ template <class S> class UnitOf {
       depthwise<S>({grad, grad_row, packed.flipped.data(), gx, gx_row, call.out_height, call.out_width, cs_in,
                     u.kernel, 1, u.dilation, add});
     else
-      depthwise_scatter<S>({grad + grad_start, grad_row, packed.flipped.data(), gx - u.pad() * (gx_row + cs_in),
-                            gx_row, call.out_height, call.out_width, cs_in, u.kernel, u.stride, u.dilation, true});
+      depthwise_transposed<S>({grad + grad_start, grad_row, packed.flipped.data(), gx, gx_row, call.H, call.W,
+                               cs_in, u.kernel, u.stride, u.dilation, true});
   }
 
   // Writes the gradient of its weights, summed over `parts`, in torch's order.
@@ -211,7 +217,6 @@ template <class S> class UnitOf {
       return;
     }
     S* grad = Scratch::of_thread().get<S>(Scratch::kPaddedGradient, (call.out_height + 2 * u.pad()) * grad_row);
-    clear_border(grad, grad_cs, grad_row);
     for (Index y = 0; y < call.out_height; y++)
       std::memcpy(grad + grad_start + y * grad_row, gy + y * call.out_width * call.cs,
                   call.out_width * call.cs * sizeof(S));
