@@ -3,6 +3,7 @@
 #pragma once
 
 #include "inputs.h"
+#include "norm.h"
 
 namespace nas {
 
@@ -42,8 +43,6 @@ template <class S> class Backward {
       if (!call_.slots[s].last) inner_[s].resize(call_.N * image);
     for (Index t = 0; t < call_.T; t++)
       if (gradients_[t] != nullptr) edge(t);
-      else if (gmix_ != nullptr)
-        std::fill_n(gmix_ + t * candidates(), candidates(), S(0));
     if (gx_ != nullptr) join();
   }
 
@@ -69,8 +68,8 @@ template <class S> class Backward {
       double by_mix = 0;
       if (candidate.form == kIdentity)
         for (Index c = 0; c < call_.c_out; c++) by_mix += total(products_, identity_row(), c);
-      if (candidate.slot >= 0) by_mix = coefficients(candidate.slot, t, call_.coefficient(t, k));
-      if (gmix_ != nullptr) gmix_[t * candidates() + k] = static_cast<S>(by_mix);
+      if (candidate.slot >= 0) by_mix = coefficients(candidate.slot, t, call_.coefficient(t, candidate));
+      if (gmix_ != nullptr) gmix_[t * call_.columns + candidate.column] += static_cast<S>(by_mix);
     }
     if (gx_ == nullptr && !wants_weights_) return;
 
@@ -159,7 +158,7 @@ template <class S> class Backward {
         }
       }
       by_mix += gamma * inv * product + beta * sum;
-      gradient_coefficients(out, c, sum, product, mean, inv, gamma, times, call_.batch && s.norm >= 0, count);
+      gradient_coefficients(out, c, sum, product, mean, inv, gamma, times, call_.batch(s), count);
     }
     return by_mix;
   }
@@ -203,7 +202,7 @@ template <class S> class Backward {
       const auto& candidate = call_.candidates[k];
       if (candidate.form == kIdentity) {
         Array<S> times(cs);
-        std::fill_n(times.data(), cs, static_cast<S>(call_.coefficient(t, k)));
+        std::fill_n(times.data(), cs, static_cast<S>(call_.coefficient(t, candidate)));
         add_scaled<S>(gradient(t, n), times.data(), pixels, call_.c_out, cs, around_.data() + n * pixels * cs);
       }
       if (candidate.form != kMaxPool && candidate.form != kAveragePool) continue;
@@ -246,7 +245,7 @@ template <class S> class Backward {
 
   Call<S> call_;
   std::vector<const S*> gradients_;  // of the outputs, (T): null where none arrived
-  S *gx_, *gmix_;
+  S *gx_, *gmix_;                    // gmix comes zeroed
   std::vector<S*> gw_;  // (parameters, T)
   bool wants_weights_ = false, identity_ = false, pools_ = false;
   Index parts_;

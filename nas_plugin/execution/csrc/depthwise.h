@@ -5,6 +5,8 @@
 // Kernels are (k * k, channels).
 #pragma once
 
+#include <vector>
+
 #include "vector.h"
 
 namespace nas {
@@ -108,18 +110,18 @@ template <class S> void depthwise(const Depthwise<S>& p) {
 // `out` are `rows` x `columns` pixels of the input's gradient, which is added to. With a stride of 1
 // `depthwise` with the flipped kernel gives the same.
 template <class S> struct Phase {
-  static constexpr int kMost = 64;
-  const S* in[kMost];
-  const S* tap[kMost];
-  int count = 0;
+  struct Tap {
+    const S *in, *weight;
+  };
+  std::vector<Tap> taps;
 };
 
 template <class S, int X>
 NAS_INLINE void phase_pixels(const Phase<S>& phase, Index at, Index c, Index cs, S* out, Index step) {
   Vec<S> sum[X] = {};
-  for (int t = 0; t < phase.count; t++) {
-    const Vec<S> w = load(phase.tap[t] + c);
-    const S* in = phase.in[t] + at * cs + c;
+  for (const auto& tap : phase.taps) {
+    const Vec<S> w = load(tap.weight + c);
+    const S* in = tap.in + at * cs + c;
 #pragma GCC unroll 8
     for (int x = 0; x < X; x++) sum[x] += load(in + x * cs) * w;
   }
@@ -129,18 +131,19 @@ NAS_INLINE void phase_pixels(const Phase<S>& phase, Index at, Index c, Index cs,
 
 template <class S> void depthwise_transposed(const Depthwise<S>& p) {
   const Index pad = p.dilation * (p.k - 1) / 2;
+  Phase<S> phase;
   for (Index y = 0; y < p.rows; y++)
     for (Index first = 0; first < p.stride && first < p.columns; first++) {
       // Where the pixel lies under the windows, and which taps of theirs reach it.
       const Index row = y + pad, column = first + pad;
-      Phase<S> phase;
+      phase.taps.clear();
       for (Index i = 0; i < p.k; i++)
         for (Index j = 0; j < p.k; j++) {
           const Index up = row - i * p.dilation, left = column - j * p.dilation;
           // Those from outside of the gradient are zero, above and left of the padding as well.
-          if (up % p.stride != 0 || left % p.stride != 0 || phase.count == Phase<S>::kMost) continue;
-          phase.in[phase.count] = p.in + up / p.stride * p.in_row + left / p.stride * p.cs;
-          phase.tap[phase.count++] = p.kernel + (i * p.k + j) * p.cs;
+          if (up % p.stride != 0 || left % p.stride != 0) continue;
+          phase.taps.push_back({p.in + up / p.stride * p.in_row + left / p.stride * p.cs,
+                                p.kernel + (i * p.k + j) * p.cs});
         }
       const Index count = (p.columns - first + p.stride - 1) / p.stride, step = p.stride * p.cs;
       S* out = p.out + y * p.out_row + first * p.cs;

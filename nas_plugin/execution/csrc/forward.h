@@ -3,6 +3,7 @@
 #pragma once
 
 #include "inputs.h"
+#include "norm.h"
 
 namespace nas {
 
@@ -31,7 +32,7 @@ template <class S> class Forward {
   double* image(Array<double>& of, Index slot, Index n) { return of.data() + (slot * call_.N + n) * call_.cs; }
 
   void measure(Index slot, Index t, Index n) {
-    if (call_.batch && call_.slots[slot].norm >= 0)
+    if (call_.batch(call_.slots[slot]))
       image_statistics(call_.map(slot, t, n), call_.pixels, call_.cs, image(means_, slot, n), image(squares_, slot, n));
   }
 
@@ -44,9 +45,9 @@ template <class S> class Forward {
       return;
     }
     void** buffers = buffers_.data() + 3 * (which * call_.T + t);
-    const Norm<S> norm{call_.norms[which].first, call_.norms[which].second, call_.batch,
-                       static_cast<S*>(buffers[0]), static_cast<S*>(buffers[1]),
-                       static_cast<std::int64_t*>(buffers[2])};
+    const NormMode& mode = call_.norms[which];
+    const Norm<S> norm{mode.eps, mode.momentum, mode.batch, static_cast<S*>(buffers[0]),
+                       static_cast<S*>(buffers[1]), static_cast<std::int64_t*>(buffers[2])};
     batch_statistics(norm, image(means_, slot, 0), image(squares_, slot, 0), call_.N, call_.pixels, call_.c_out,
                      call_.cs, mean, inv);
   }
@@ -106,7 +107,7 @@ template <class S> class Forward {
     bool copies = false;
     for (Index k = 0; k < K; k++) {
       const auto& candidate = call_.candidates[k];
-      const double times = call_.coefficient(t, k);
+      const double times = call_.coefficient(t, candidate);
       if (candidate.form == kIdentity) identity += times, copies = true;
       if (candidate.slot < 0) continue;
       const bool relu_after = call_.slots[candidate.slot].rectified;
@@ -123,7 +124,7 @@ template <class S> class Forward {
         mix_all(terms, scales, constant.data(), x, static_cast<S>(identity), t, n, out);
         for (Index k : rectified)
           mix_rectified(call_.map(call_.candidates[k].slot, t, n), scales.data() + k * cs, shifts.data() + k * cs,
-                        static_cast<S>(call_.coefficient(t, k)), out, call_.pixels, call_.c_out, cs);
+                        static_cast<S>(call_.coefficient(t, call_.candidates[k])), out, call_.pixels, call_.c_out, cs);
       }
     });
   }

@@ -1,7 +1,7 @@
 // What a call computes: the candidates of T edges that leave one node, as units of work.
 //
-// Python describes a call by one array of 64-bit integers, read here in order; see `Message` and
-// `native.py`. Maps are stored per slot: a slot is what goes into one batch norm.
+// Python describes a call by one array of 64-bit integers, read here in order; `native_call.py`
+// writes it. Maps are stored per slot: a slot is what goes into one batch norm.
 #pragma once
 
 #include <cstring>
@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "memory.h"
-#include "norm.h"
 
 namespace nas {
 
@@ -39,6 +38,7 @@ class Message {
 struct Candidate {
   Form form;
   Index kernel, dilation, stages, flags;
+  Index column;   // of the mix
   int slot = -1;  // that of its last norm
   bool has(Flag flag) const { return flags & flag; }
 };
@@ -64,10 +64,15 @@ struct Unit {
   Index pad() const { return dilation * (kernel - 1) / 2; }
 };
 
+struct NormMode {
+  double eps, momentum;
+  bool batch;  // uses the batch's statistics, not the running ones
+};
+
 struct Plan {
-  Index threads, N, H, W, c_in, c_out, T, stride;
+  Index threads, N, H, W, columns, c_in, c_out, T, stride;  // columns: of the mix
   std::vector<Candidate> candidates;
-  std::vector<std::pair<double, double>> norms;  // eps, momentum
+  std::vector<NormMode> norms;
   std::vector<Slot> slots;
   std::vector<Unit> units;
   Index parameters = 0, depth = 0, pad = 1;
@@ -78,6 +83,7 @@ struct Plan {
   explicit Plan(Message& message) {
     threads = message.integer();
     N = message.integer(), H = message.integer(), W = message.integer();
+    columns = message.integer();
     c_in = message.integer(), c_out = message.integer();
     T = message.integer(), stride = message.integer();
     candidates.resize(message.integer());
@@ -86,10 +92,11 @@ struct Plan {
       c.form = static_cast<Form>(message.integer());
       c.kernel = message.integer(), c.dilation = message.integer();
       c.stages = message.integer(), c.flags = message.integer();
+      c.column = message.integer();
     }
     for (Index i = 0; i < n_norms; i++) {
       const double eps = message.real(), momentum = message.real();
-      norms.emplace_back(eps, momentum);
+      norms.push_back({eps, momentum, message.integer() != 0});
     }
     out_height = (H - 1) / stride + 1, out_width = (W - 1) / stride + 1;
     pixels = out_height * out_width;
@@ -153,7 +160,6 @@ struct Plan {
 
 // The tensors of a call, and where things lie in them.
 template <class S> struct Call : Plan {
-  bool batch;  // the norms use the batch's statistics
   const S *x, *mix;
   S* kept;      // the slots' maps, channels padded
   double* stat;  // mean and inv: (2, slots, T, cs)
@@ -163,7 +169,6 @@ template <class S> struct Call : Plan {
   std::vector<Index> offset;  // of the slots in `kept`
 
   explicit Call(Message& message) : Plan(message) {
-    batch = message.integer();
     x = message.pointer<const S>(), mix = message.pointer<const S>();
     kept = message.pointer<S>(), stat = message.pointer<double>();
     for (Index i = 0; i < parameters; i++) last_channel.push_back(message.integer());
@@ -181,9 +186,11 @@ template <class S> struct Call : Plan {
     return count;
   }
   const S* weight(int parameter, Index t) const { return weights[parameter * T + t]; }
-  double coefficient(Index t, Index candidate) const {
-    return mix == nullptr ? 1.0 : static_cast<double>(mix[t * static_cast<Index>(candidates.size()) + candidate]);
+  double coefficient(Index t, const Candidate& candidate) const {
+    return mix == nullptr ? 1.0 : static_cast<double>(mix[t * columns + candidate.column]);
   }
+  // Whether a slot's gradient has the terms of the batch's own statistics.
+  bool batch(const Slot& slot) const { return slot.norm >= 0 && norms[slot.norm].batch; }
   S* map(int slot, Index t, Index n) const {
     return kept + offset[slot] + ((slots[slot].shared ? 0 : t) * N + n) * pixels * cs;
   }

@@ -1,0 +1,5 @@
+#include "backward.h"
+#include "forward.h"
+#include "pass.h"
+
+NAS_PASSES(float)
