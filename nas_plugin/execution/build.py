@@ -7,7 +7,6 @@ it builds in a fraction of the time, needs no ninja, and any torch can load it.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import logging
 import os
@@ -156,7 +155,7 @@ def library() -> ctypes.CDLL:
     """Returns the loaded library, built where it was not.
 
     Raises:
-        BuildError: If it cannot be built or loaded. The attempt is not repeated: see `failure`.
+        BuildError: If it cannot be built or loaded.
     """
     path = build(toolchain())
     try:
@@ -173,7 +172,7 @@ def library() -> ctypes.CDLL:
 
 @cache
 def failure() -> str | None:
-    """Returns why the library is not to be had, after trying; None if it is. Said once."""
+    """Tries once in a process to load the library; returns why it failed, and says so."""
     try:
         library()
     except BuildError as error:
@@ -229,6 +228,8 @@ def _digest(path: Path) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds a lock among processes; it falls with the process that holds it."""
+    import fcntl  # not on Windows, where nothing is built
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-import torch
 from torch import Tensor
 
 from nas_plugin.execution import build, wide
@@ -114,7 +113,5 @@ def _plan(ts: Sequence[int], rows: Sequence[Sequence[tuple[int, Recognised]]]) -
         c_in=None if known is None else known.c_in,
         c_out=None if known is None else known.c_out,
         stride=forms[0].stride,
-        wide=wide.plan_entries(
-            [(i, k, found) for i, row in enumerate(rows) for k, found in row]
-        ),
+        wide=wide.plan_entries([(i, k, found) for i, row in enumerate(rows) for k, found in row]),
     )

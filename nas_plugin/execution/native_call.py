@@ -45,6 +45,7 @@ class NativePlan(Plan):
     c_out: int | None = None
     stride: int = 1
     wide: Any = None
+    needs_spread: bool = field(init=False)  # a norm uses the batch's own statistics
     weights: list[tuple[dict[str, Any], str]] = field(init=False)
     buffers: list[dict[str, Any]] = field(init=False)
     updates: list[bool] = field(init=False)
@@ -61,6 +62,7 @@ class NativePlan(Plan):
             described += [_bits(norm.eps), _bits(norm.momentum), int(norm.batch)]
         set_ = object.__setattr__
         set_(self, "described", described)
+        set_(self, "needs_spread", any(norm.batch for norm in norms))
         # Roles in the order of the library's parameters and norms; in each, one module a row.
         owners = [owner for _, _, rows in found for owner in _owners(rows)]
         set_(self, "weights", [(module._parameters, name) for module, name in owners])
@@ -108,7 +110,11 @@ def run(x: Tensor, plan: NativePlan, mix: Tensor | None) -> list[Tensor]:
     """Returns the T outputs of `plan` on `x`."""
     x = x.contiguous(memory_format=torch.channels_last)
     weights = [owner[name] for owner, name in plan.weights]
-    dtype = x.dtype
+    dtype, (n, _, height, width) = x.dtype, x.shape
+    if plan.needs_spread and n * -(-height // plan.stride) * -(-width // plan.stride) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}"
+        )
     for weight in weights:
         if weight.dtype != dtype or not weight.is_cpu:
             raise RuntimeError(
@@ -131,9 +137,7 @@ class _FanOut(torch.autograd.Function):
         sizes = array("q", (0, 0, 0))
         described = array("q", head)
         _checked(
-            library().nas_sizes(
-                _address(described), int(x.dtype == torch.float64), _address(sizes)
-            )
+            library().nas_sizes(_address(described), int(x.dtype == torch.float64), _address(sizes))
         )
         kept = x.new_empty(sizes[0])
         stat = torch.empty(sizes[1], dtype=torch.float64)
