@@ -44,8 +44,9 @@ def _native() -> str:
         tools = build.toolchain()
     except build.BuildError as error:
         return f"           but {error}"
-    path, target = build.library_path(tools), " ".join(tools.target) or "no processor flag"
-    compiler = f"           compiler {tools.compiler}, {target}\n"
+    path = build.library_path(tools)
+    threads = "torch's threads" if build.THREADS in tools.flags else "one thread (clang)"
+    compiler = f"           compiler {tools.compiler}, {threads}\n"
     if not build.built(tools):
         return compiler + f"           to be built at first use, or by nas-plugin build: {path}"
     failure = build.failure()

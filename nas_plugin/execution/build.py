@@ -28,10 +28,12 @@ SOURCES = Path(__file__).parent / "csrc"
 #: Of the messages between `native_call.py` and the library; `sizes.cpp` says the same.
 VERSION = 1
 COMPILERS = ("g++", "c++", "clang++")
+# torch's own threads. clang would bring a second OpenMP beside torch's: it builds for one thread.
+THREADS = "-fopenmp"
 # Not -ffast-math, which lets the whole process flush small numbers to zero.
 FLAGS = (
     "-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    "-fPIC", "-fopenmp", "-Wno-psabi",
+    "-fPIC", "-Wno-psabi",
 )  # fmt: skip
 FUNCTIONS = (
     "nas_sizes", "nas_forward_float", "nas_forward_double", "nas_backward_float",
@@ -52,12 +54,12 @@ class Toolchain:
 
     Args:
         compiler: Path of a C++ compiler.
-        target: Its flag for this processor, or none where it knows no such.
+        flags: `FLAGS`, that of this processor where the compiler knows one, and `THREADS`.
         key: Changes with the sources, the compiler, the processor and the flags.
     """
 
     compiler: str
-    target: tuple[str, ...]
+    flags: tuple[str, ...]
     key: str
 
 
@@ -108,8 +110,10 @@ def toolchain() -> Toolchain:
             for path in sorted(SOURCES.iterdir()):
                 if path.suffix in (".cpp", ".h"):
                     digest.update(path.name.encode() + path.read_bytes())
-            digest.update(repr((FLAGS, target, found)).encode() + done.stdout.encode())
-            return Toolchain(found, target, digest.hexdigest()[:20])
+            threads = () if "__clang__" in done.stdout else (THREADS,)
+            flags = (*FLAGS, *target, *threads)
+            digest.update(repr((flags, found)).encode() + done.stdout.encode())
+            return Toolchain(found, flags, digest.hexdigest()[:20])
         errors.append(done.stderr.strip())
     raise BuildError(f"{found} does not run: {errors[-1]}")
 
@@ -189,16 +193,19 @@ def _compile(tools: Toolchain, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         objects = [Path(folder) / f"{source.stem}.o" for source in sources]
 
+        done: list[Path] = []
+
         def one(pair: tuple[Path, Path]) -> None:
             source, to = pair
-            _run([tools.compiler, *tools.target, *FLAGS, "-c", str(source), "-o", str(to)])
-            _say(f" {source.stem}")
+            _run([tools.compiler, *tools.flags, "-c", str(source), "-o", str(to)])
+            done.append(source)
+            _say(f" {len(done)}/{len(sources)}")
 
         try:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(one, zip(sources, objects, strict=True)))
             made = Path(folder) / "library.so"
-            _run([tools.compiler, "-shared", "-fopenmp", *map(str, objects), "-o", str(made)])
+            _run([tools.compiler, "-shared", *tools.flags, *map(str, objects), "-o", str(made)])
         finally:
             _say(f", {time.monotonic() - start:.0f} s\n")
         checksum = Path(folder) / "sha256"

@@ -36,7 +36,7 @@ template <class S> void max_pool(const Pool<S>& p, S* out) {
         for (Index a = w.top; a < w.bottom; a++)
           for (Index b = w.left; b < w.right; b++) {
             const Vec<S> v = io.load(p.at(a, b) + c);
-            most = (v > most) | (v != v) ? v : most;  // NaN wins, as in torch
+            most = ((v > most) | (v != v)) ? v : most;  // NaN wins, as in torch
           }
         store(out + c, most);
       });
