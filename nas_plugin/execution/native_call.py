@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from nas_plugin.execution.build import library
 from nas_plugin.execution.executor import Plan
 from nas_plugin.execution.forms import Form, Recognised
+from nas_plugin.execution.wide import WidePlan, mixture
 
 KINDS = {
     "zero": 0, "identity": 1, "max_pool": 2, "avg_pool": 3, "relu_conv_norm": 4,
@@ -44,7 +46,7 @@ class NativePlan(Plan):
     c_in: int | None = None
     c_out: int | None = None
     stride: int = 1
-    wide: Any = None
+    wide: WidePlan | None = None
     needs_spread: bool = field(init=False)  # a norm uses the batch's own statistics
     weights: list[tuple[dict[str, Any], str]] = field(init=False)
     buffers: list[dict[str, Any]] = field(init=False)
@@ -204,22 +206,44 @@ def _twice_differentiable(
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """Returns the gradients of x, the mix and the weights, as a graph (``create_graph=True``)."""
-    from nas_plugin.execution import wide
-
-    leaves = [x, *([] if mix is None else [mix]), *weights]
-    wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    with torch.enable_grad():
-        outs = wide.mixture(x, plan.wide, mix, update=False)
-        pairs = [(out, g) for out, g in zip(outs, gradients, strict=True)
-                 if g is not None and out.requires_grad]  # fmt: skip
-        found = iter(
-            torch.autograd.grad(
-                [out for out, _ in pairs], wanted, [g for _, g in pairs],
-                create_graph=True, allow_unused=True,
-            )
+    leaves = [x, mix, *weights]
+    # A module that is two candidates hands its weight over twice; its gradient belongs to one.
+    wanted: dict[Any, Tensor] = {}
+    owner: dict[Any, int] = {}
+    for i, leaf in enumerate(leaves):
+        if leaf is not None and leaf.requires_grad:
+            key = id(leaf) if leaf.grad_fn is None else (id(leaf.grad_fn), leaf.output_nr)
+            wanted.setdefault(key, leaf)
+            owner.setdefault(key, i)
+    with torch.enable_grad(), _held(plan, weights):
+        assert plan.wide is not None
+        outs = mixture(x, plan.wide, mix, update=False)
+        pairs = [
+            (out, g)
+            for out, g in zip(outs, gradients, strict=True)
+            if g is not None and out.requires_grad
+        ]
+        found = torch.autograd.grad(
+            [out for out, _ in pairs], list(wanted.values()), [g for _, g in pairs],
+            create_graph=True, allow_unused=True,
         )  # fmt: skip
-    own = [next(found) if leaf.requires_grad else None for leaf in leaves]
-    return own if mix is not None else [own[0], None, *own[1:]]
+    own: list[Tensor | None] = [None] * len(leaves)
+    for key, gradient in zip(wanted, found, strict=True):
+        own[owner[key]] = gradient
+    return own
+
+
+@contextmanager
+def _held(plan: NativePlan, weights: Sequence[Tensor]) -> Iterator[None]:
+    """Lets the modules hold the weights of the forward pass, which may have been lent to them."""
+    before = [owner[name] for owner, name in plan.weights]
+    try:
+        for (owner, name), weight in zip(plan.weights, weights, strict=True):
+            owner[name] = weight
+        yield
+    finally:
+        for (owner, name), weight in zip(plan.weights, before, strict=True):
+            owner[name] = weight
 
 
 def _head(plan: NativePlan, x: Tensor, mix: Tensor | None) -> list[int]:

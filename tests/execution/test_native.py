@@ -381,3 +381,31 @@ def test_nan_in_the_input_reaches_the_maximum():
     (plan,) = planned(module).plans
     (out,) = NativeExecutor().run(x, plan, None)
     assert torch.equal(out.isnan(), module(x).isnan())
+
+
+def test_a_module_that_is_two_candidates_gets_its_second_derivatives_once():
+    conv = ReLUConvBN(3, 3, affine=False).double()[1]
+    case = Case(
+        torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(1, 2, dtype=torch.float64, requires_grad=True),
+        [[conv, conv]],
+        [0],
+    )
+    assert_equal(results(case, eager, twice=True), results(case, native, twice=True))
+
+
+def test_second_derivatives_are_those_of_the_weights_that_ran():
+    module = ReLUConvBN(3, 3).double()
+    (plan,) = planned(module).plans
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    lent = torch.randn(3, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    moved = lent * 2
+    grads = []
+    for native_runs in (False, True):
+        own = module[1]._parameters["weight"]
+        module[1]._parameters["weight"] = moved
+        out = NativeExecutor().run(x, plan, None)[0] if native_runs else module(x)
+        module[1]._parameters["weight"] = own
+        (first,) = torch.autograd.grad((out**3).sum(), lent, create_graph=True)
+        grads += [first, *torch.autograd.grad((first**2).sum(), lent, retain_graph=True)]
+    assert torch.allclose(grads[0], grads[2]) and torch.allclose(grads[1], grads[3])
