@@ -44,3 +44,8 @@ def test_missing_keys_and_other_kinds_are_named() -> None:
         check_json({"name": "a"}, SHAPE, "f.json", SpaceError)
     with pytest.raises(FileError, match=r"f\.json: expected a JSON object, found \[1\]\."):
         check_json([1], SHAPE, "f.json")
+
+
+def test_true_is_no_whole_number() -> None:
+    with pytest.raises(FileError, match="found True, expected a whole number"):
+        check_json({"n": True}, {"n": WHOLE}, "f.json")
