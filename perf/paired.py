@@ -25,7 +25,7 @@ def compared(
     times = []
     for i in range(pairs):
         order = (first, second) if i % 2 == 0 else (second, first)
-        taken = {step: _seconds(step, device) for step in order}
+        taken = {step: seconds(step, device) for step in order}
         times.append((taken[first], taken[second]))
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     return medians[0], medians[1], statistics.median(a / b for a, b in times)
@@ -51,7 +51,8 @@ def threads(device: str) -> str:
     return f"{torch.get_num_threads()} threads" if device == "cpu" else device
 
 
-def _seconds(step: Step, device: str) -> float:
+def seconds(step: Step, device: str) -> float:
+    """Returns what a step takes: of the process on the CPU, of the clock elsewhere."""
     # Of the process alone on the CPU: others may be using the machine.
     clock = time.process_time if device == "cpu" else time.perf_counter
     if device != "cpu":

@@ -1,51 +1,60 @@
-"""Seconds, memory and calls of one DARTS step, beside a textbook step, in one run.
+"""Seconds and memory of a bilevel step, executors beside eager and a textbook step, in one run.
 
-    python perf/search_step.py --batch-size 8 --pairs 5
+    python perf/search_step.py --space darts --batch-size 8 --out perf/results/darts_b8.json
 
-The textbook step computes the same update in the plain way: `backward()` fills the gradients of
-weights and logits alike, and second order trains a deep copy of the network. Times are taken in
-turn (lean, textbook, lean, …) and compared pair by pair. Peak memory is that of a process of its
-own, above what it needs before its first step.
+The textbook step computes the same update in the plain way: images laid out plain, module by
+module, `backward()` fills the gradients of weights and logits alike, and second order trains a deep
+copy of the network. Steps are timed in turn and compared pair by pair in the seconds of the
+process, so that others on the machine disturb little. Peak memory is that of a process of its own,
+above what it needs before its first step.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
-from paired import Step, compared, peak, peak_of_own_process, threads
+from paired import Step, peak, peak_of_own_process, seconds, threads
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_plugin.data import ArrayDataset
+from nas_plugin.execution import executions
 from nas_plugin.trainers import DartsTrainer, accuracy
 from search_spaces.darts import darts
+from search_spaces.nasbench201 import nasbench201
 
 Batch = tuple[Tensor, Tensor]
+SPACES = {"darts": darts, "nasbench201": nasbench201}
 
 
-class CountCalls(TorchDispatchMode):
-    """Counts the operations that reach a kernel, forward and backward."""
-
-    calls = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.calls += 1
-        return func(*args, **(kwargs or {}))
-
-
-def make_trainer(args: argparse.Namespace, unrolled: bool) -> DartsTrainer:
+def make_trainer(args: argparse.Namespace, name: str, unrolled: bool) -> DartsTrainer:
+    """Returns a trainer of the named execution; the textbook's lays images out plain."""
     torch.manual_seed(0)
-    model = darts(channels=args.channels, layers=args.layers)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
+    model = SPACES[args.space](channels=args.channels)
+    plain = name == "textbook"
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4,
+    )  # fmt: skip
     images = torch.randn(4 * args.batch_size, 3, 32, 32)
     data = ArrayDataset(images, torch.arange(len(images)) % 10)
-    return DartsTrainer(
+    trainer = DartsTrainer(
         model, nn.functional.cross_entropy, accuracy, optimizer, 1, data, data,
         batch_size=args.batch_size, unrolled=unrolled, grad_clip=5.0, device=args.device,
+        execution="eager" if plain else name, channels_last=False if plain else None,
+        augment=None, eval_augment=None, progress=False,
     )  # fmt: skip
+    if plain:
+        for group in optimizer.param_groups:
+            group["fused"] = None
+    return trainer
 
 
 def batches(args: argparse.Namespace, device: torch.device) -> tuple[Batch, Batch]:
@@ -56,10 +65,6 @@ def batches(args: argparse.Namespace, device: torch.device) -> tuple[Batch, Batc
         labels = torch.randint(0, 10, (args.batch_size,), generator=generator)
         drawn.append((images.to(device), labels.to(device)))
     return drawn[0], drawn[1]
-
-
-def lean(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
-    return lambda: trainer.train_step((train, valid))
 
 
 def textbook(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
@@ -116,55 +121,96 @@ def textbook(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
     return step
 
 
-STEPS = {"lean": lean, "textbook": textbook}
-
-
 def made(args: argparse.Namespace, name: str, unrolled: bool) -> Step:
-    trainer = make_trainer(args, unrolled)
-    return STEPS[name](trainer, *batches(args, trainer.device))
+    trainer = make_trainer(args, name, unrolled)
+    train, valid = batches(args, trainer.device)
+    if name == "textbook":
+        return textbook(trainer, train, valid)
+    return lambda: trainer.train_step((train, valid))
+
+
+def measured(args: argparse.Namespace, unrolled: bool) -> dict[str, Any]:
+    """Returns, for every step, its median seconds, its ratios to the first, and its memory."""
+    steps = {name: made(args, name, unrolled) for name in args.steps}
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for i in range(args.pairs):
+        for name in list(steps) if i % 2 == 0 else reversed(list(steps)):
+            times[name].append(seconds(steps[name], args.device))
+    first = times[args.steps[0]]
+    found = {}
+    for name, taken in times.items():
+        ratios = [a / b for a, b in zip(first, taken, strict=True)]
+        found[name] = {
+            "seconds": round(statistics.median(taken), 4),
+            "ratio": round(statistics.median(ratios), 2),
+            "range": [round(min(ratios), 2), round(max(ratios), 2)],
+        }
+        if args.memory:
+            found[name]["peak_mib"] = round(peak_in_mib(args, name, unrolled))
+    return found
 
 
 def peak_in_mib(args: argparse.Namespace, name: str, unrolled: bool) -> float:
     order = ["--unrolled"] if unrolled else []
     return peak_of_own_process(
-        "--peak-of", name, "--batch-size", str(args.batch_size), "--channels", str(args.channels),
-        "--layers", str(args.layers), "--device", args.device, *order,
+        "--peak-of", name, "--space", args.space, "--batch-size", str(args.batch_size),
+        "--channels", str(args.channels), "--device", args.device, *order,
     )  # fmt: skip
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Returns what the figures depend on beside the code."""
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.split(":")[1].strip() for line in cpu.splitlines() if "model name" in line]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": threads(device),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = ["textbook", *(name for name in executions() if name != "auto")]
+    parser.add_argument("--space", choices=sorted(SPACES), default="darts")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--pairs", type=int, default=5, help="measured pairs, after one warm-up")
+    parser.add_argument("--pairs", type=int, default=5, help="measured rounds, after one warm-up")
+    parser.add_argument("--steps", nargs="+", choices=names, default=names, metavar="STEP",
+                        help="the first is what the others are compared with")  # fmt: skip
+    parser.add_argument("--orders", nargs="+", choices=["first", "second"],
+                        default=["first", "second"])  # fmt: skip
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peak-of", choices=sorted(STEPS), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="a data file to write")
+    parser.add_argument("--peak-of", choices=names, help=argparse.SUPPRESS)
     parser.add_argument("--unrolled", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     if args.peak_of:
         print(peak(made(args, args.peak_of, args.unrolled), args.device))
         return
-    print(f"DARTS space, C{args.channels}, {args.layers} cells, batch {args.batch_size}, "
-          f"{threads(args.device)}")  # fmt: skip
-    print(f"{'':16}{'lean s':>9}{'textbook s':>12}{'ratio':>8}{'lean MiB':>10}"
-          f"{'textbook MiB':>14}{'lean calls':>12}{'textbook calls':>16}")  # fmt: skip
-    for unrolled in (False, True):
-        steps = {name: made(args, name, unrolled) for name in STEPS}
-        calls = {}
-        for name, step in steps.items():
-            step()
-            with CountCalls() as counter:
-                step()
-            calls[name] = counter.calls
-        textbook_seconds, lean_seconds, ratio = compared(
-            steps["textbook"], steps["lean"], args.device, pairs=args.pairs
-        )
-        memory = {name: peak_in_mib(args, name, unrolled) for name in STEPS}
-        print(f"{'second order' if unrolled else 'first order':16}"
-              f"{lean_seconds:9.2f}{textbook_seconds:12.2f}"
-              f"{ratio:7.2f}x{memory['lean']:10.0f}{memory['textbook']:14.0f}"
-              f"{calls['lean']:12,}{calls['textbook']:16,}")  # fmt: skip
+    about = machine(args.device)
+    print(f"{args.space}, C{args.channels}, batch {args.batch_size}, {about['device']}, "
+          f"{about['processor']}, load {about['load']}")  # fmt: skip
+    results = {}
+    for order in args.orders:
+        results[order] = measured(args, order == "second")
+        for name, row in results[order].items():
+            low, high = row["range"]
+            memory = f"{row['peak_mib']:>8} MiB" if args.memory else ""
+            print(f"{order:8}{name:10}{row['seconds']:9.3f} s {row['ratio']:6.2f}x "
+                  f"[{low:.2f}, {high:.2f}]{memory}", flush=True)  # fmt: skip
+    if args.out:
+        command = "python perf/search_step.py " + " ".join(sys.argv[1:])
+        data = {"command": command, "machine": about, "pairs": args.pairs, "results": results}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(data, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice import Binding, Cell, Decision, keyed_blocks
 from nas_plugin.execution import Dispatcher, Executor, Offer, Plan, Planned, services
-from nas_plugin.execution.verify import SCENARIOS, differences, run
+from nas_plugin.execution.verify import SCENARIOS, Scenario, differences, run
 from nas_plugin.mutators import Mutator, RandomMutator
 
 #: Of float64, relative to the largest value of a kind.
@@ -98,10 +98,12 @@ def perturbed_decisions(model: nn.Module, seed: int = 0) -> dict[str, Decision]:
     return decisions
 
 
-def equals_the_modules(executor: Executor, model: nn.Module, x: Tensor) -> None:
+def equals_the_modules(
+    executor: Executor, model: nn.Module, x: Tensor, scenarios: Sequence[Scenario] = SCENARIOS
+) -> None:
     """In every scenario of `verify`, with coefficients that need not sum to one."""
     decisions = perturbed_decisions(model)
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         found = [
             run(copy.deepcopy(model).double(), x, decisions, dispatch, scenario)
             for dispatch in (None, Dispatcher([executor]))

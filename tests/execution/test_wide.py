@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_plugin.choice import Cell, LayerChoice, fan_out
 from nas_plugin.contracts.executor import equals_the_modules, served_blocks
 from nas_plugin.execution import WideExecutor, executors
+from nas_plugin.execution.verify import SCENARIOS
 from nas_plugin.operations import (
     DilConv,
     FactorizedReduce,
@@ -141,7 +142,13 @@ def test_every_space_is_served_whole_and_equals_its_modules(space: str) -> None:
     model, x = spread(build()), torch.randn(2, 3, 8, 8)
 
     assert served_blocks(WideExecutor(), model, x) == expected
-    equals_the_modules(WideExecutor(), model, x)
+    equals_the_modules(WideExecutor(), model, x, SCENARIOS[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES)
+def test_every_space_equals_its_modules_in_every_scenario(space: str) -> None:
+    equals_the_modules(WideExecutor(), spread(SPACES[space][0]()), torch.randn(2, 3, 8, 8))
 
 
 def test_blocks_of_other_candidates_in_another_order_run_together() -> None:
