@@ -132,7 +132,7 @@ def test_the_trainer_plans_the_steps() -> None:
     assert isinstance(mutator, XnasMutator)
     # Two epochs of two steps; the first epoch trains weights only.
     assert mutator.steps == 4 and int(mutator.done) == 4
-    assert mutator.alive.sum(dim=1).tolist() == [1, 1, 1, 1]
+    assert mutator.alive.sum(dim=1).tolist() == [1] * 5
 
 
 def test_without_a_plan_a_step_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -58,6 +59,15 @@ def test_a_seed_is_solved(name: str) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_ten_seeds_are_solved(name: str) -> None:
     assert all(is_solved(name, seed) for seed in range(10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_seeds_that_are_drawn_now_are_solved(name: str) -> None:
+    start = time.time_ns() % 10**9
+    print(f"seeds {start} to {start + 9}")
+
+    assert [seed for seed in range(start, start + 10) if not is_solved(name, seed)] == []
 
 
 @pytest.mark.slow
