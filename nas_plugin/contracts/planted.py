@@ -94,7 +94,7 @@ class PlantedNet(nn.Module):
         self.head = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        *parts, number = x.split(FEATURES, dim=1)
+        *parts, number = torch.split(x, FEATURES, dim=1)
         n = len(self.blocks)
         outs = [
             block(torch.cat([part, number], dim=1))
@@ -175,7 +175,7 @@ def _made(
         candidates.append({name: found[name] for name in names})
     n = N_TRAIN + N_VALID
     x = torch.rand(n, (blocks + SOURCES) * FEATURES, generator=generator) * 2 - 1
-    parts = x.split(FEATURES, dim=1)
+    parts = torch.split(x, FEATURES, dim=1)
     true = [legendre(part, d) for d, part in zip(winners, parts, strict=False)]
     true.append(legendre(parts[blocks + source], 1))
     signs = torch.randint(0, 2, (FEATURES,), generator=generator) * 2.0 - 1
