@@ -38,7 +38,7 @@ class RandomMutator(Mutator, name="random"):
         }
 
     def _draw(self) -> Architecture:
-        return self.space.sample(self._rng())
+        return self.space.sample_per_choice(self._rng())
 
     def _rng(self) -> Random:
         # Python's generator draws single numbers far faster; torch's makes it resumable.

@@ -55,7 +55,7 @@ class SposMutator(RandomMutator, name="spos"):
         rng = self._rng()
         seen = []
         for _ in range(_TRIES):
-            architecture = self.space.sample(rng)
+            architecture = self.space.sample_per_choice(rng)
             seen.append(self.cost(architecture))
             if low <= seen[-1] <= high:
                 return architecture
