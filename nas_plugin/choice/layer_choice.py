@@ -103,7 +103,7 @@ class LayerChoice(ChoiceBlock):
                 output = candidate(*args, **kwargs)
             elif index in decision.watched:
                 with torch.no_grad():
-                    output = isolated(candidate, *args, **kwargs)
+                    output = constant(isolated(candidate, *args, **kwargs))
             else:
                 output = isolated(candidate, *args, **kwargs)
             outputs.append(self.weighted(decision.mix, index, output))
@@ -210,3 +210,8 @@ class LayerChoice(ChoiceBlock):
         if not isinstance(module, nn.Module):
             raise ChoiceError(f"{self.label}: every candidate is a torch module, got {module!r}.")
         return module
+
+
+def constant(output: Any) -> Any:
+    """Returns a tensor without its graph: an identity hands on its input's even under no_grad."""
+    return output.detach() if isinstance(output, Tensor) else output

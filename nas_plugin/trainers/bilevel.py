@@ -201,3 +201,4 @@ class DartsTrainer(BilevelTrainer):
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator or "darts", **options,
         )  # fmt: skip
+
