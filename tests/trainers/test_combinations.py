@@ -91,7 +91,14 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else bool(a == b)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row.values()))
+#: A fourth of the table in every run of the suite; all of it among the slow tests.
+SEARCHES = [
+    pytest.param(row, id="-".join(row.values()), marks=[pytest.mark.slow] if i % 4 else [])
+    for i, row in enumerate(ROWS)
+]
+
+
+@pytest.mark.parametrize("row", SEARCHES)
 def test_a_combination_steps_resumes_exports_and_reaches_its_logits(row: Options) -> None:
     through, stopped, resumed = make(row), make(row), make(row)
     before = [alpha.detach().clone() for alpha in through.alphas]
