@@ -20,6 +20,8 @@ def fuse(optimizer: Optimizer) -> bool:
     if type(optimizer) not in KINDS:
         return False
     params = [param for group in optimizer.param_groups for param in group["params"]]
+    if any(group.get("dampening") for group in optimizer.param_groups):
+        return False  # a first gradient is not dampened, which `same_layouts` could not say
     chosen = any(
         group.get(name) for group in optimizer.param_groups
         for name in ("fused", "foreach", "differentiable", "capturable")
@@ -44,8 +46,12 @@ def same_layouts(optimizer: Optimizer, params: Iterable[nn.Parameter]) -> None:
     """Lays out gradients and state as the parameters are, before a fused step.
 
     On a CPU such a step reads all of them as one run of numbers: a plain gradient of weights with
-    channels last would be applied to the wrong weights, and nothing would say so.
+    channels last would be applied to the wrong weights, and nothing would say so. Weights that get
+    their first gradient after others, as of sampled candidates, start with a momentum of zero:
+    torch's step wants all of its momenta or none.
     """
+    params = list(params)
+    _fill_momenta(optimizer, params)
     for param in params:
         if param.dim() < 2 or param.grad is None:
             continue
@@ -56,6 +62,16 @@ def same_layouts(optimizer: Optimizer, params: Iterable[nn.Parameter]) -> None:
         for name, value in state.items():
             if torch.is_tensor(value) and value.dim() > 1 and value.stride() != strides:
                 state[name] = torch.empty_like(param).copy_(value)
+
+
+def _fill_momenta(optimizer: Optimizer, params: list[nn.Parameter]) -> None:
+    if not isinstance(optimizer, SGD) or not any(g["momentum"] for g in optimizer.param_groups):
+        return
+    stepped = [param for param in params if param.grad is not None]
+    missing = [p for p in stepped if optimizer.state[p].get("momentum_buffer") is None]
+    if len(missing) < len(stepped):
+        for param in missing:
+            optimizer.state[param]["momentum_buffer"] = torch.zeros_like(param)
 
 
 def _works(kind: type[Optimizer], device: torch.device, dtype: torch.dtype) -> bool:

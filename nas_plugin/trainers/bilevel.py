@@ -201,4 +201,3 @@ class DartsTrainer(BilevelTrainer):
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator or "darts", **options,
         )  # fmt: skip
-

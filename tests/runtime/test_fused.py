@@ -51,3 +51,24 @@ def test_the_collector_is_as_it_was_after_training() -> None:
             pass
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == before == 0
+
+
+def test_weights_that_get_their_first_gradient_later_step_as_torch_steps_them() -> None:
+    """Sampled candidates: what is drawn in the second step has no momentum yet."""
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        params = [nn.Parameter(torch.randn(3, 2)) for _ in range(3)]
+        optimizer = torch.optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+        if fused:
+            assert fuse(optimizer)
+        for drawn in ((0, 1), (1, 2), (0, 2), (0, 1, 2)):
+            for i, param in enumerate(params):
+                param.grad = torch.randn(3, 2) if i in drawn else None
+            if fused:
+                same_layouts(optimizer, params)
+            optimizer.step()
+        found.append([param.detach().clone() for param in params])
+    assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(*found, strict=True))
+    dampened = torch.optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.5)
+    assert not fuse(dampened)

@@ -32,7 +32,7 @@ JOBS: list[dict[str, str]] = [
     {**PLAIN, "mutator": "gdas", "perturbation": "dropout"},
     {**PLAIN, "mutator": "drnas", "partial": "2+betas", "regularizer": "target"},
     {**PLAIN, "mutator": "didarts", "trainer": "single_level"},
-    {**PLAIN, "mutator": "fbnet", "trainer": "unrolled", "regularizer": "weight"},
+    {**PLAIN, "mutator": "fair_darts", "trainer": "unrolled", "regularizer": "weight"},
     {**PLAIN, "mutator": "darts", "trainer": "exact", "regularizer": "auxiliary"},
 ]
 
