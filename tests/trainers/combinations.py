@@ -46,7 +46,7 @@ REFUSED: dict[tuple[str, str], tuple[str, str]] = {
     **{
         (mutator, order): (DRAWS, "the same mixes in all passes of a step")
         for mutator in (
-            "gdas", "snas", "drnas", "fbnet", "reinmax", "data", "xnas", "didarts", "proxyless",
+            "gdas", "snas", "drnas", "fbnet", "reinmax", "data", "didarts", "proxyless",
         )
         for order in ("unrolled", "exact")
     },
@@ -54,59 +54,57 @@ REFUSED: dict[tuple[str, str], tuple[str, str]] = {
 
 #: One search per line, in the order of the axes; every pair that is not refused occurs.
 TABLE = """
-    darts       none        2           none        single_level eager
-    darts       none        2+betas     target      unrolled    eager
-    darts       random      2           auxiliary   unrolled    eager
-    darts       adversarial 2+betas     weight      bilevel     eager
-    darts       dropout     1           none        unrolled    auto
-    darts       dropout     1           weight      exact       auto
-    gdas        none        1           none        single_level auto
-    gdas        none        1           weight      single_level eager
-    gdas        none        2           auxiliary   bilevel     auto
-    gdas        dropout     2+betas     target      bilevel     auto
-    snas        none        2           target      single_level auto
-    snas        random      1           weight      bilevel     eager
-    snas        adversarial 2+betas     none        bilevel     eager
-    snas        dropout     1           auxiliary   bilevel     auto
-    drnas       none        1           weight      single_level eager
-    drnas       random      2+betas     auxiliary   bilevel     eager
-    drnas       adversarial 2+betas     target      bilevel     eager
-    drnas       dropout     2           none        bilevel     auto
-    fair_darts  none        2           auxiliary   exact       auto
-    fair_darts  none        2           auxiliary   single_level eager
-    fair_darts  random      2           none        bilevel     auto
-    fair_darts  adversarial 2+betas     weight      unrolled    auto
-    fair_darts  dropout     1           target      exact       eager
-    fbnet       none        1           none        single_level auto
-    fbnet       none        2+betas     weight      bilevel     eager
-    fbnet       random      2           target      bilevel     auto
-    fbnet       adversarial 2           none        bilevel     eager
-    fbnet       dropout     1           auxiliary   bilevel     eager
-    reinmax     none        1           none        single_level eager
-    reinmax     none        2+betas     weight      single_level auto
-    reinmax     none        2+betas     target      bilevel     auto
+    darts       none        1           none        single_level eager
+    darts       none        1           weight      exact       eager
+    darts       random      2+betas     auxiliary   bilevel     eager
+    darts       adversarial 2+betas     none        unrolled    auto
+    darts       dropout     2           target      unrolled    auto
+    gdas        none        1           target      single_level eager
+    gdas        none        2           none        bilevel     eager
+    gdas        none        2+betas     weight      single_level eager
+    gdas        dropout     1           auxiliary   bilevel     auto
+    snas        none        2+betas     none        single_level eager
+    snas        random      1           auxiliary   bilevel     auto
+    snas        adversarial 2           weight      bilevel     eager
+    snas        dropout     1           target      bilevel     eager
+    drnas       none        2+betas     none        single_level eager
+    drnas       random      1           auxiliary   bilevel     auto
+    drnas       adversarial 1           target      bilevel     auto
+    drnas       dropout     2           weight      bilevel     auto
+    fair_darts  none        1           none        unrolled    auto
+    fair_darts  none        2           target      single_level eager
+    fair_darts  random      2+betas     target      exact       auto
+    fair_darts  adversarial 2           auxiliary   exact       eager
+    fair_darts  dropout     2           weight      bilevel     eager
+    fbnet       none        1           auxiliary   single_level auto
+    fbnet       random      2           none        bilevel     eager
+    fbnet       adversarial 2+betas     weight      bilevel     eager
+    fbnet       dropout     2+betas     target      bilevel     eager
+    reinmax     none        2           weight      single_level auto
+    reinmax     none        2+betas     none        bilevel     auto
+    reinmax     dropout     1           target      bilevel     eager
     reinmax     dropout     2           auxiliary   bilevel     auto
-    data        none        1           none        bilevel     eager
-    data        none        2+betas     target      single_level auto
-    data        none        2+betas     auxiliary   single_level auto
-    data        dropout     2           weight      bilevel     eager
-    xnas        none        2           weight      single_level eager
-    xnas        random      1           none        bilevel     auto
-    xnas        adversarial 1           auxiliary   bilevel     auto
-    xnas        dropout     1           target      bilevel     eager
-    didarts     none        2+betas     auxiliary   single_level eager
-    didarts     random      1           weight      bilevel     auto
-    didarts     adversarial 2           target      bilevel     eager
-    didarts     dropout     2           none        bilevel     eager
-    pc_darts    none        2           target      unrolled    eager
-    pc_darts    none        2           target      single_level auto
-    pc_darts    random      2+betas     none        exact       auto
-    pc_darts    adversarial 2           weight      exact       eager
-    pc_darts    dropout     2+betas     auxiliary   bilevel     eager
-    proxyless   none        1           weight      bilevel     auto
+    data        none        1           weight      bilevel     auto
+    data        none        1           auxiliary   single_level eager
+    data        none        2           none        bilevel     eager
+    data        dropout     2+betas     target      bilevel     auto
+    xnas        none        2           target      single_level auto
+    xnas        random      2           none        exact       auto
+    xnas        adversarial 1           weight      bilevel     auto
+    xnas        dropout     1           none        unrolled    eager
+    xnas        dropout     1           auxiliary   unrolled    auto
+    didarts     none        2           auxiliary   single_level auto
+    didarts     random      2+betas     weight      bilevel     auto
+    didarts     adversarial 1           target      bilevel     eager
+    didarts     dropout     2+betas     none        bilevel     auto
+    pc_darts    none        2           none        single_level auto
+    pc_darts    random      2           weight      unrolled    eager
+    pc_darts    adversarial 2           target      bilevel     eager
+    pc_darts    dropout     2+betas     auxiliary   exact       auto
+    proxyless   none        1           weight      single_level eager
+    proxyless   none        1           target      bilevel     auto
     proxyless   none        1           auxiliary   bilevel     auto
-    proxyless   none        2           none        single_level auto
-    proxyless   none        2           target      single_level eager
+    proxyless   none        2           none        single_level eager
 """
 
 ROWS = [dict(zip(AXES, line.split(), strict=True)) for line in TABLE.strip().splitlines()]
