@@ -22,15 +22,19 @@ SMALLER = frozenset(
         "latency", "flops", "macs", "params", "parameters", "seconds", "time", "memory",
     )
 )  # fmt: skip
+#: Words that turn the meaning of those beside them, as in ``neg_mean_squared_error``.
+TURNS = frozenset(("neg", "negative", "negated", "minus", "inverse", "inv"))
 
 
 def direction(name: str) -> Mode | None:
     """Returns ``max`` or ``min`` for a metric whose name holds a known word, such as ``valid_mae``.
 
-    None if no word of it is known. A word for what is bad counts first, so ``accuracy_loss`` is
-    ``min``.
+    None if no word of it is known, or one turns the others (``neg_mae``). A word for what is bad
+    counts first, so ``accuracy_loss`` is ``min``.
     """
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    if words & TURNS:
+        return None
     if words & SMALLER:
         return "min"
     return "max" if words & LARGER else None

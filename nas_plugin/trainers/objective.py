@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -122,9 +123,9 @@ def unsmoothed(loss: Loss) -> Loss:
     Known are `nn.CrossEntropyLoss` and a `partial` of `nn.functional.cross_entropy`.
     """
     if isinstance(loss, nn.CrossEntropyLoss) and loss.label_smoothing > 0:
-        return nn.CrossEntropyLoss(
-            loss.weight, ignore_index=loss.ignore_index, reduction=loss.reduction
-        )
+        plain = copy(loss)  # of the same class, which may weigh or mask in its own way
+        plain.label_smoothing = 0.0
+        return plain
     if isinstance(loss, partial) and loss.func is nn.functional.cross_entropy:
         options = {k: v for k, v in loss.keywords.items() if k != "label_smoothing"}
         return partial(loss.func, *loss.args, **options)

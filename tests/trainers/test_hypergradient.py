@@ -210,6 +210,24 @@ def test_held_out_figures_are_not_smoothed() -> None:
     assert trainer.validate()["loss"] == pytest.approx(expected, abs=1e-12)
 
 
+class Doubled(nn.CrossEntropyLoss):
+    """A loss of one's own, which only begins as torch's."""
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return 2 * super().forward(output, target)
+
+
+def test_a_loss_of_ones_own_stays_itself_without_its_smoothing() -> None:
+    loss = Doubled(label_smoothing=0.3)
+    trainer = make_trainer(loss=loss)
+    net, (weights, _, alphas) = trainer.model, plain(trainer)
+    x, y = (torch.cat(parts) for parts in zip(*trainer.valid_loader.batches(0), strict=True))
+    trainer.mutator.reset()
+    expected = 2 * float(loss_by_hand(weights, alphas, net, (x, y)).detach())
+    assert trainer.validate()["loss"] == pytest.approx(expected, abs=1e-12)
+    assert loss.label_smoothing == 0.3
+
+
 def test_another_loss_of_held_out_batches_is_used() -> None:
     trainer = make_trainer(valid_loss=lambda output, target: output.sum() * 0 + 7)
     assert trainer.validate()["loss"] == 7

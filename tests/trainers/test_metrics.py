@@ -128,6 +128,7 @@ def test_an_object_chooses_by_its_own_direction() -> None:
     [
         ("accuracy", "max"), ("valid_mae", "min"), ("loss", "min"), ("r2_score", "max"),
         ("mean_squared_error", "min"), ("AUC", "max"), ("wonder", None),
+        ("neg_mean_squared_error", None), ("negative_log_likelihood", None), ("Neg-MAE", None),
     ],
 )  # fmt: skip
 def test_directions_of_known_names(name: str, better: str | None) -> None:
