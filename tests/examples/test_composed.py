@@ -62,7 +62,11 @@ def test_parts_are_composed_by_flags(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["perturbation"] == "adversarial" and settings["partial"] == 2
     assert small(tmp_path / "single", "--mutator", "didarts", "--single-level") == 0
-    assert small(tmp_path / "enas", "--mutator", "enas", "--cost", "flops:1e3") == 0
+
+
+@pytest.mark.slow
+def test_the_controller_takes_a_cost(tmp_path: Path) -> None:
+    assert small(tmp_path, "--mutator", "enas", "--cost", "flops:1e3") == 0
 
 
 @pytest.mark.parametrize(
