@@ -24,7 +24,7 @@ from nas_plugin.operations import conv_alternatives
 from nas_plugin.profiling import count_params
 from nas_plugin.reporting.callbacks import run_callbacks
 from nas_plugin.runtime import seed_everything
-from nas_plugin.scripts import Images, chosen, held_out
+from nas_plugin.scripts import Images, chosen, held_out, writable_folder
 from nas_plugin.trainers import (
     BestEpoch,
     DartsTrainer,
@@ -45,7 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto")
     add("--seed", type=int, default=0)
     add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
-    add("--out", type=Path, default=Path("."))
+    add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
 
 

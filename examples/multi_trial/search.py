@@ -29,6 +29,7 @@ from nas_plugin.errors import OptionError, StrategyError
 from nas_plugin.evaluation import Budget, ProcessPool, TrainingEvaluator, search
 from nas_plugin.files import write_json
 from nas_plugin.reporting import plot_front
+from nas_plugin.scripts import writable_folder
 from nas_plugin.strategies import Trial, fronts, make_strategy, strategies
 
 
@@ -100,7 +101,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--epochs", type=int, default=9, help="of a child, where the strategy does not say")
     add("--workers", type=int, default=1, help="processes that train; 0 trains in this one")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, default=Path("."))
+    add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
 
 

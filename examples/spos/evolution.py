@@ -20,7 +20,7 @@ from nas_plugin.evaluation import Budget, search
 from nas_plugin.files import write_atomic
 from nas_plugin.profiling import flops_table
 from nas_plugin.progress import Progress
-from nas_plugin.scripts import read_supernet, supernet_evaluator
+from nas_plugin.scripts import read_supernet, supernet_evaluator, writable_folder
 from nas_plugin.space.spaces import spaces
 from nas_plugin.strategies import SposEvolution
 
@@ -46,7 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto")
     add("--seed", type=int, default=0)
     add("--resume", action="store_true", help="go on with the log under --out")
-    add("--out", type=Path, default=Path("."))
+    add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
 
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from nas_plugin.evaluation.budget import Budget
     from nas_plugin.evaluation.compare import Protocol, compare, parse_entrant, splits_of
     from nas_plugin.evaluation.compare_report import curves, protocol_lines, table_lines
-    from nas_plugin.files import write_atomic
+    from nas_plugin.files import check_folder, write_atomic
     from nas_plugin.progress import Progress
 
     workers = os.cpu_count() or 1 if args.workers is None else args.workers
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     entrants = [parse_entrant(text) for text in dict.fromkeys(args.strategies)]
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     folder = Path(args.out)
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = []
     with (

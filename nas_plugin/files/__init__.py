@@ -1,6 +1,7 @@
 """Safe reading, atomic writing, checksummed checkpoints."""
 
 from nas_plugin.files.checkpoint import load_checkpoint, save_checkpoint
+from nas_plugin.files.folder import check_folder
 from nas_plugin.files.image_file import read_image
 from nas_plugin.files.json_file import parse_json, read_json
 from nas_plugin.files.npz_file import npz_names, read_npz
@@ -17,6 +18,7 @@ __all__ = [
     "PickledArray",
     "append_line",
     "atomic_open",
+    "check_folder",
     "find_latest",
     "load_checkpoint",
     "load_latest",

@@ -7,7 +7,13 @@ from nas_plugin.scripts.composition import (
     costs_of,
     refuse_parts,
 )
-from nas_plugin.scripts.flags import add_execution_flag, add_run_flags, add_size_flags, sizes_of
+from nas_plugin.scripts.flags import (
+    add_execution_flag,
+    add_run_flags,
+    add_size_flags,
+    sizes_of,
+    writable_folder,
+)
 from nas_plugin.scripts.images import Images, image_settings, load_images, trainer_options
 from nas_plugin.scripts.retraining import add_retrain_flags, chosen, retrain
 from nas_plugin.scripts.run import MakeSchedule, run_options, run_search
@@ -41,4 +47,5 @@ __all__ = [
     "supernet_evaluator",
     "text_network",
     "trainer_options",
+    "writable_folder",
 ]

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas_plugin.errors import OptionError
 from nas_plugin.execution import executions
+from nas_plugin.files import check_folder
 
 #: What the data says, or the method; never a flag of the size.
 NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary", "retrain", "partial")
@@ -46,7 +48,20 @@ def add_run_flags(
     add("--checkpoint-every", type=int, default=100, help="steps between two checkpoints")
     add("--limit-batches", type=int, help="fewer steps an epoch, for a quick look")
     add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
-    add("--out", type=Path, default=Path("."))
+    add("--out", type=writable_folder, default=Path("."), help="folder for what is written")
+
+
+def writable_folder(text: str) -> Path:
+    """Returns the folder that a flag names.
+
+    Raises:
+        ArgumentTypeError: If nothing can be written into it.
+    """
+    try:
+        check_folder(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 def add_execution_flag(parser: argparse.ArgumentParser) -> None:

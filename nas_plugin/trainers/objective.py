@@ -18,6 +18,7 @@ from nas_plugin.operations.batch_norm import batch_statistics
 from nas_plugin.runtime import Layout, Precision
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics, MetricSet
+from nas_plugin.trainers.preflight import Preflight
 
 Loss = Callable[[Any, Any], Tensor]
 Values = dict[str, Tensor | float]
@@ -33,6 +34,7 @@ class Objective:
         precision: What the forward pass computes in.
         layout: How images are laid out; plain if None.
         valid_loss: The loss of held-out batches; None: `loss` without its label smoothing.
+        preflight: Checks the first batches; one that knows no data sets if None.
 
     Attributes:
         aux_weight: Factor of the loss of an auxiliary head; the model then returns the pair
@@ -48,10 +50,12 @@ class Objective:
         layout: Layout | None = None,
         *,
         valid_loss: Loss | None = None,
+        preflight: Preflight | None = None,
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, MetricSet(metrics)
         self.valid_loss = valid_loss
         self.precision, self.layout = precision, layout or Layout(False)
+        self.preflight = preflight or Preflight()
         self.aux_weight: float | None = None
 
     def __call__(self, batch: Batch, *, held_out: bool = False) -> tuple[Tensor, Values]:
@@ -69,10 +73,10 @@ class Objective:
         if held_out:
             criterion = self.valid_loss or unsmoothed(self.loss)
         with self.precision.autocast():
-            output, auxiliary = self.forward(inputs), None
+            output, auxiliary = self.preflight.output(self.forward, inputs, held_out), None
             if self.aux_weight is not None and isinstance(output, tuple):
                 output, auxiliary = output
-            loss = objective = criterion(output, targets)
+            loss = objective = self.preflight.loss(criterion, output, targets, held_out)
             if auxiliary is not None and self.aux_weight:
                 objective = loss + self.aux_weight * criterion(auxiliary, targets)
         with torch.no_grad():

@@ -16,7 +16,7 @@ from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader, check_alike, described, make_loader, standard_augment
 from nas_plugin.data.split import part_seed
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
-from nas_plugin.files import load_latest, save_rotating
+from nas_plugin.files import check_folder, load_latest, save_rotating
 from nas_plugin.files.rotation import holds_checkpoint
 from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
@@ -46,6 +46,7 @@ from nas_plugin.trainers.options import (
     made_model,
     made_optimizer,
 )
+from nas_plugin.trainers.preflight import Preflight
 from nas_plugin.trainers.progress import ProgressCallback
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Trainer(metaclass=Spelled):
         given: What the last step was given, for callbacks.
 
     Raises:
-        OptionError: If an argument is not allowed.
+        OptionError: If an argument is not allowed, or nothing can be written to `checkpoint_dir`.
     """
 
     argument_aliases = NNI_NAMES
@@ -152,8 +153,9 @@ class Trainer(metaclass=Spelled):
         fuse(self.optimizer)
         self.weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.objective = Objective(
-            self.model, loss, metrics, self.precision, self.layout, valid_loss=valid_loss
-        )
+            self.model, loss, metrics, self.precision, self.layout, valid_loss=valid_loss,
+            preflight=Preflight(dataset_train, dataset_valid),
+        )  # fmt: skip
         self.gradients = Gradients(
             self.objective, self.weights, self.precision, self.ranks, accumulate=accumulate
         )
@@ -285,7 +287,9 @@ class Trainer(metaclass=Spelled):
 
         Raises:
             Interrupted: After SIGTERM (code 143) or Ctrl-C (130); the state is saved.
-            TrainingError: If the loss is not finite; the last checkpoint stays.
+            TrainingError: If the loss is not finite; the last checkpoint stays. Or if model, loss
+                and the first batch do not fit, before anything steps.
+            DataError: If targets are no classes of the model, likewise.
         """
         for callback in (*self.callbacks, *self._progress):
             callback.build(self)
@@ -407,6 +411,8 @@ class Trainer(metaclass=Spelled):
 
     def _check_folder(self) -> None:
         folder = self.checkpoint_dir
+        if folder is not None and self.ranks.is_first:
+            check_folder(folder)
         if folder is not None and not self.resume and holds_checkpoint(folder):
             raise OptionError(
                 f"{folder} holds the checkpoint of an earlier run. Pass resume (--resume) to go "

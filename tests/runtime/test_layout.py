@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.data import ArrayDataset
+from nas_plugin.errors import TrainingError
 from nas_plugin.operations import FactorizedReduce
 from nas_plugin.runtime.layout import Layout, strided_pointwise
 from nas_plugin.trainers import RetrainTrainer, accuracy
@@ -130,7 +131,7 @@ def test_trying_a_layout_leaves_the_model_and_the_random_state_alone() -> None:
 
 
 def test_an_error_of_the_model_itself_stays_one() -> None:
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+    with pytest.raises(TrainingError, match="first batch.*mat1 and mat2"):
         trained(lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(5, 4)))
 
 
