@@ -148,6 +148,12 @@ class Strategy(metaclass=Spelled):
         Raises:
             StrategyError: If no such proposal is open or the objective is missing.
         """
+        if not isinstance(proposal_id, int) or not isinstance(outcome, Outcome):
+            raise StrategyError(
+                "tell takes the id of a proposal and its Outcome: "
+                f"tell(proposal.id, Outcome({{'{self.objective}': 0.9}})); got a "
+                f"{type(proposal_id).__name__} and a {type(outcome).__name__}."
+            )
         trial = self.trials.get(proposal_id)
         if trial is None or trial.outcome is not None:
             state = "was never handed out" if trial is None else "has been told before"
@@ -294,10 +300,4 @@ def make_strategy(name: str, space: SearchSpace, **options: Any) -> Strategy:
         UnknownNameError: If there is none.
         OptionError: If it does not take the options.
     """
-    cls = strategies.get(name)
-    try:
-        return cls(space, **options)
-    except TypeError as error:
-        raise OptionError(
-            f"The strategy '{name}' does not take these options: {error}. Given: {options}."
-        ) from error
+    return strategies.get(name)(space, **options)

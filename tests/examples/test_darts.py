@@ -111,7 +111,7 @@ BAD_FLAGS = {
     "--accumulate 99": "accumulate=99 parts",
     "--grad-clip -1": "grad_clip must be positive",
     "--mutator gdsa": "Unknown mutator 'gdsa'",
-    "--mutator random": "has no logits",
+    "--mutator random": "needs a mutator that gives",
     "--device cuda:77": "no GPU",
     "--device abacus": "Unknown device",
     "--log-frequency 0": "log_frequency must be a positive",

@@ -53,7 +53,7 @@ def test_a_front_holds_what_nothing_dominates(tmp_path: Path) -> None:
     [
         (["--strategy", "evolution"], "evolution"),
         (["--option", "population"], "--option takes NAME=VALUE, got 'population'"),
-        (["--option", "speed=3"], "does not take these options"),
+        (["--option", "speed=3"], "has no argument 'speed'"),
         (["--trials", "0"], "trials must be positive"),
     ],
 )
