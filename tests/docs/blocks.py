@@ -19,7 +19,7 @@ _FENCE = re.compile(
 )
 _REPLACEMENT = re.compile(r"`([^`]+)` is `([^`]*)`")
 _NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
-_READ = {"slow", "run", "by", "and"}
+_READ = {"slow", "run", "by", "and", "after", "the", "blocks", "above"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Block:
         named: Pairs (file, function) of the tests that run it instead.
         slow: Whether it takes minutes.
         unread: Words of the comment that mean nothing.
+        above: Code of the page's earlier blocks, if this one continues them.
     """
 
     page: str
@@ -45,6 +46,7 @@ class Block:
     named: tuple[tuple[str, str], ...] = ()
     slow: bool = False
     unread: str = ""
+    above: str = ""
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Block:
 
     def tested(self) -> str:
         """Returns the code with the comment's replacements."""
-        code = self.code
+        code = self.above + self.code
         for documented, tested in self.replacements:
             assert documented in code, f"{self.name} holds no {documented!r} to be replaced"
             code = code.replace(documented, tested)
@@ -61,6 +63,7 @@ class Block:
 
 def blocks_of(text: str, page: str) -> Iterator[Block]:
     """Yields the fenced blocks of a page."""
+    earlier = ""
     for found in _FENCE.finditer(text):
         said = " ".join((found["mark"] or "").removeprefix("<!-- In tests: ").split())
         said = said.removesuffix("-->").strip().removesuffix(".")
@@ -74,7 +77,10 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
             tuple(_NAMED.findall(said)),
             slow="slow" in rest,
             unread=" ".join(word for word in rest if word not in _READ),
+            above=earlier if "after the blocks above" in said else "",
         )
+        if found["language"] == "python":
+            earlier += found["code"]
 
 
 def all_blocks() -> list[Block]:
