@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("python", "sh")
 #: Languages of blocks that hold nothing to run.
-SHOWN = ("csv", "text", "yaml")
+SHOWN = ("csv", "text", "toml", "yaml")
 
 _FENCE = re.compile(
     r"^(?P<mark><!-- In tests: .*? -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",

@@ -133,16 +133,16 @@ def _record() -> dict[str, Any]:
 
 def _nats(path: Path) -> Any:
     from nas_plugin.benchmarks.importers.nasbench201_official import _unpack
-    from nas_plugin.benchmarks.importers.nasbench201_records import Records
+    from nas_plugin.benchmarks.importers.nasbench201_records import RecordTable
 
-    return Records(20).add(0, _unpack(path), str(path))
+    return RecordTable(20).add(0, _unpack(path), str(path))
 
 
 def _torch_record(path: Path) -> Any:
-    from nas_plugin.benchmarks.importers.nasbench201_records import Records
+    from nas_plugin.benchmarks.importers.nasbench201_records import RecordTable
     from nas_plugin.benchmarks.importers.torch_file import read_torch_file
 
-    return Records(20).add(0, read_torch_file(path), str(path))
+    return RecordTable(20).add(0, read_torch_file(path), str(path))
 
 
 def _import(path: Path) -> Any:

@@ -29,6 +29,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], float | None]] = {
 }
 
 
+#: One candidate per block learns at a time, which takes more epochs.
+EPOCHS = {"gdas": 20}
+
+
 def is_solved(name: str, seed: int, **spoilt: Any) -> bool:
     options, arch_learning_rate = SETTINGS[name]
     problem = planted_problem(seed, **spoilt)
@@ -37,7 +41,7 @@ def is_solved(name: str, seed: int, **spoilt: Any) -> bool:
         nn.functional.cross_entropy,
         accuracy,
         torch.optim.SGD(problem.model.parameters(), lr=0.1, momentum=0.9, weight_decay=3e-4),
-        10,
+        EPOCHS.get(name, 10),
         problem.train,
         problem.valid,
         batch_size=64,

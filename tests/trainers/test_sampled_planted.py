@@ -71,10 +71,10 @@ def second_stage(problem: PlantedProblem, seed: int) -> Any:
     )
     strategy = SposEvolution(
         evaluator.space,
-        population=20,
-        top=5,
-        crossover=8,
-        mutation=12,
+        population=30,
+        top=8,
+        crossover=10,
+        mutation=20,
         mutation_probability=0.25,
         seed=seed,
     )
