@@ -20,6 +20,7 @@ from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_composition_flags,
     add_execution_flag,
+    add_order_flag,
     add_run_flags,
     add_size_flags,
     composed_options,
@@ -37,10 +38,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
     add_execution_flag(parser)
-    add = parser.add_argument
-    add("--unrolled", action="store_true", help="second order")
-    add("--hessian", choices=["finite_difference", "exact"], default="finite_difference")
-    add_composition_flags(parser)
+    add_order_flag(parser)
+    parser.add_argument("--hessian", choices=["finite_difference", "exact"],
+                        default="finite_difference", help="of the second order")  # fmt: skip
+    add_composition_flags(parser, needs=DartsTrainer.needs)
     add_size_flags(parser, darts)
     return parser.parse_args(argv)
 

@@ -23,11 +23,12 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from nas_plugin.benchmarks import open_benchmark
 from nas_plugin.cli import guarded
 from nas_plugin.data import load_data
-from nas_plugin.errors import BenchmarkError
+from nas_plugin.errors import BenchmarkError, OptionError
 from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_composition_flags,
     add_execution_flag,
+    add_order_flag,
     add_run_flags,
     add_size_flags,
     composed_options,
@@ -47,6 +48,7 @@ from nas_plugin.trainers import (
     RandomNasTrainer,
     SearchTrainer,
     SingleLevelTrainer,
+    fitting,
     reward_accuracy,
 )
 from search_spaces.nasbench201 import nasbench201
@@ -59,9 +61,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--train-size", type=int, help="training images (default: all, or --limit)")
     add("--single-level", action="store_true", help="weights and logits step together")
-    add("--unrolled", action="store_true", help="second order")
+    add_order_flag(parser)
     add("--samples", type=int, default=100, help="paths of which the best is returned, if sampled")
-    add_composition_flags(parser, mutator="gdas")
+    add_composition_flags(parser, mutator="gdas", needs=())  # each gets the trainer it needs
     add_size_flags(parser, nasbench201, affine=False)
     add("--cells-per-stage", type=int, dest="cells", default=5, help="the same as --cells")
     return parser.parse_args(argv)
@@ -70,6 +72,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def make_trainer(args: argparse.Namespace, model: Any, image: Any, options: Any) -> SearchTrainer:
     """Returns the trainer that the mutator needs."""
     common = dict(options)
+    orders = {"--single-level": args.single_level, "--unrolled": args.unrolled}
+    given = [flag for flag, value in orders.items() if value]
+    if len(given) == 2:
+        raise OptionError("--single-level and --unrolled exclude each other: leave one out.")
+    bilevel = [name for name in fitting(BilevelTrainer.needs) if name != "proxyless"]
+    if given and args.mutator not in bilevel:
+        raise OptionError(
+            f"{given[0]} cannot be combined with --mutator {args.mutator}; it can with "
+            f"{', '.join(bilevel)}."
+        )
     if args.mutator == "enas":
         refuse_parts(args, "--cost", "--arch-learning-rate")
         if args.arch_learning_rate is not None:

@@ -37,7 +37,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=50, batch_size=256, learning_rate=0.1, weight_decay=3e-4)
     add_execution_flag(parser)
-    add_composition_flags(parser, mutator="pc_darts")
+    add_composition_flags(parser, mutator="pc_darts", needs=DartsTrainer.needs)
     add_size_flags(parser, darts)
     return parser.parse_args(argv)
 

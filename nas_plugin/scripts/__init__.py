@@ -2,6 +2,7 @@
 
 from nas_plugin.scripts.composition import (
     add_composition_flags,
+    add_order_flag,
     composed_options,
     composed_supernet,
     costs_of,
@@ -24,6 +25,7 @@ __all__ = [
     "Images",
     "MakeSchedule",
     "add_composition_flags",
+    "add_order_flag",
     "add_retrain_flags",
     "add_execution_flag",
     "chosen",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import mutators
+from nas_plugin.mutators.mutator import MIXES, REPEATABLE
 from nas_plugin.operations import add_auxiliary_skips
 from nas_plugin.profiling import flops_table, latency_table, params_table
 from nas_plugin.space.cost_table import CostTable
@@ -19,6 +20,7 @@ from nas_plugin.trainers import (
     AuxiliarySkip,
     ExpectedCost,
     Regularizer,
+    fitting,
     perturbations,
 )
 
@@ -30,11 +32,20 @@ TABLES: dict[str, Callable[..., CostTable]] = {
 }
 
 
-def add_composition_flags(parser: argparse.ArgumentParser, *, mutator: str = "darts") -> None:
-    """Adds the flags of the parts that a search of logits is composed of."""
+def add_composition_flags(
+    parser: argparse.ArgumentParser, *, mutator: str = "darts", needs: Iterable[str] = (MIXES,)
+) -> None:
+    """Adds the flags of the parts that a search of logits is composed of.
+
+    Args:
+        parser: The script's.
+        mutator: The default.
+        needs: What the script's trainer needs (`Trainer.needs`); only mutators that give it are
+            offered. Nothing if the script picks the trainer by the mutator.
+    """
     parts = parser.add_argument_group("parts of the search")
     add = parts.add_argument
-    add("--mutator", default=mutator, help=f"one of {', '.join(mutators.names())}")
+    add("--mutator", default=mutator, help=f"one of {', '.join(fitting(needs))}")
     add("--perturbation", metavar="NAME", help=f"one of {', '.join(perturbations.names())}")
     add("--partial", type=int, metavar="K",
         help="candidates see one in K channels (default: 4 for pc_darts, else all)")  # fmt: skip
@@ -49,6 +60,13 @@ def add_composition_flags(parser: argparse.ArgumentParser, *, mutator: str = "da
     add("--arch-learning-rate", type=float, help="of the logits (default: the method's own)")
     add("--warmup-epochs", type=int,
         help="epochs that train weights only (default: the method's own)")  # fmt: skip
+
+
+def add_order_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of the second order, for which not every mutator that mixes is fit."""
+    able = ", ".join(fitting({MIXES, REPEATABLE}))
+    parser.add_argument("--unrolled", action="store_true",
+                        help=f"second order, for --mutator {able}")  # fmt: skip
 
 
 def composed_supernet(

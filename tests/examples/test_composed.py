@@ -69,9 +69,32 @@ def test_the_controller_takes_a_cost(tmp_path: Path) -> None:
     assert small(tmp_path, "--mutator", "enas", "--cost", "flops:1e3") == 0
 
 
+@pytest.mark.parametrize("folder", ["darts", "pc_darts", "nasbench201"])
+def test_help_offers_the_mutators_that_the_trainer_takes(
+    folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script(folder, "search").parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    offered = re.search(r"--mutator MUTATOR one of ([\w, ]+?) --", text)
+    assert offered is not None
+    paths = {"enas", "random", "spos", "fairnas"}
+    expected = set(mutators.names()) - (set() if folder == "nasbench201" else paths)
+    assert set(offered[1].split(", ")) == expected
+    second = re.search(r"second order, for --mutator ([\w, ]+?) --", text)
+    assert (second is None) == (folder == "pc_darts")
+    if second is not None:
+        # Whose mixes are the same in each pass, by hand.
+        assert {"darts", "xnas"} <= set(second[1].split(", "))
+        assert not {"gdas", "proxyless", "random"} & set(second[1].split(", "))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--mutator", "spos", "--single-level"], "--single-level cannot be combined with"),
+        (["--mutator", "proxyless", "--unrolled"], "--unrolled cannot be combined with"),
+        (["--single-level", "--unrolled"], "exclude each other"),
         (["--mutator", "gdas", "--perturbation", "random"], "cannot be combined with GdasMutator"),
         (
             ["--mutator", "spos", "--cost", "flops:1"],
