@@ -62,7 +62,9 @@ class SupernetEvaluator:
 
         from nas_plugin.data import make_loader
         from nas_plugin.mutators import RandomMutator
-        from nas_plugin.runtime import pick_device
+        from nas_plugin.runtime import Precision, pick_device
+        from nas_plugin.trainers.metrics import accuracy
+        from nas_plugin.trainers.objective import Objective
 
         if calibration_batches < 0 or batch_size < 1:
             raise OptionError(
@@ -73,7 +75,9 @@ class SupernetEvaluator:
         self._model = model.to(self._device).eval()
         self._mutator = RandomMutator(model)
         self.space = self._mutator.space
-        self._loss = loss or F.cross_entropy
+        self._objective = Objective(
+            self._model, loss or F.cross_entropy, accuracy, Precision("fp32", self._device)
+        )
         self._train = make_loader(
             dataset_train, batch_size=batch_size, seed=seed, augment=augment, drop_last=True,
             device=self._device,
@@ -96,26 +100,16 @@ class SupernetEvaluator:
         Raises:
             TrainingError: If the loss is not finite.
         """
-        import torch
-
-        from nas_plugin.data.nested import sample_count
         from nas_plugin.operations.batch_norm import kept_statistics, recalibrate
         from nas_plugin.trainers._cycle import cycled
-        from nas_plugin.trainers.meters import Meters
-        from nas_plugin.trainers.metrics import accuracy
 
         began = time.monotonic()
         self._mutator.use(proposal.architecture)
-        meters = Meters()
-        with torch.no_grad(), kept_statistics(self._model):
+        with kept_statistics(self._model):
             if self._calibration_batches:
                 batches = islice(cycled(self._train, 0), self._calibration_batches)
                 recalibrate(self._model, (inputs for inputs, _ in batches))
-            for inputs, targets in self._valid.batches(0):
-                output = self._model(inputs)
-                values = {"loss": self._loss(output, targets), **accuracy(output, targets)}
-                meters.add(values, sample_count(targets))
-        means = meters.means()
+            means = self._objective.measured(self._valid)
         if not math.isfinite(means["loss"]):
             raise TrainingError(f"the validation loss is {means['loss']}")
         percent = 100 * means["accuracy"]

@@ -152,12 +152,12 @@ class TrainingEvaluator:
         return mean
 
     def _accuracy(self, model: Model) -> float:
-        import torch
+        from torch.nn import functional as F
 
-        model.eval()
-        right, n = 0, 0
-        with torch.no_grad():
-            for x, y in self._valid.batches(0):
-                right += int((model(x).argmax(1) == y).sum())
-                n += len(y)
-        return 100.0 * right / n
+        from nas_plugin.runtime import Precision, pick_device
+        from nas_plugin.trainers.metrics import accuracy
+        from nas_plugin.trainers.objective import Objective
+
+        precision = Precision("fp32", pick_device(self._device))
+        measured = Objective(model, F.cross_entropy, accuracy, precision).measured(self._valid)
+        return 100.0 * measured["accuracy"]

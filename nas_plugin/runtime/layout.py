@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nas_plugin.choice.isolate import isolated
 from nas_plugin.execution import layout_advice
 
 _log = logging.getLogger(__name__)
@@ -38,15 +39,19 @@ class Layout:
         self._wanted = channels_last
 
     def forward(self, model: nn.Module, inputs: Any) -> Any:
-        """Returns the model's output; inputs that are not images pass as they are."""
+        """Returns the model's output; inputs that are not images pass as they are.
+
+        The batch stays as it is, even if the model's first layer works in place: other passes of
+        the same step read it too.
+        """
         if not isinstance(inputs, Tensor) or inputs.dim() != 4:
-            return model(inputs)
+            return isolated(model, inputs)
         if self.chosen is None:
             self._choose(model, inputs)
         if self.chosen == torch.contiguous_format:
-            return model(inputs.contiguous())
+            return isolated(model, inputs.contiguous())
         try:
-            return model(inputs.contiguous(memory_format=torch.channels_last))
+            return isolated(model, inputs.contiguous(memory_format=torch.channels_last))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -54,7 +59,7 @@ class Layout:
         # Statistics of layers before the failing one have seen this batch twice from here on. An
         # error that has nothing to do with the layout comes again, and ends the run.
         self._lay_out(model, torch.contiguous_format)
-        output = model(inputs.contiguous())
+        output = isolated(model, inputs.contiguous())
         _say(reason)
         return output
 
@@ -160,7 +165,7 @@ def _outputs(
     model.eval()
     try:
         with torch.random.fork_rng(devices), _Watch() as watch:  # type: ignore[no-untyped-call]
-            given = model(images.contiguous(memory_format=layout))
+            given = model(images.clone(memory_format=layout))
     finally:
         for module, training in modes:
             module.training = training

@@ -152,14 +152,17 @@ class SinglePathTrainer(SearchTrainer):
         return self.objective.measured(self.select_loader, own_statistics=True)
 
     def held_out(self, samples: Part, *, shuffle: bool, part: int = 0) -> Loader:
-        """Returns a loader without augmentation; in fixed order every rank reads all of it."""
+        """Returns a loader without augmentation.
+
+        In fixed order every rank reads all of it, the last samples included.
+        """
         dataset, indices = samples
         return make_loader(
             dataset,
             indices=indices,
             shuffle=shuffle,
             augment=self._eval_augment,
-            drop_last=True,
+            drop_last=shuffle,
             rank=self.ranks.rank if shuffle else 0,
             world_size=self.ranks.world_size if shuffle else 1,
             **{**self._data, "seed": part_seed(self.seed, part)},

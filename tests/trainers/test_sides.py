@@ -14,6 +14,7 @@ from nas_plugin.trainers import (
     DartsTrainer,
     EnasTrainer,
     RandomNasTrainer,
+    RetrainTrainer,
     SPOSSupernetTrainer,
     accuracy,
     reward_accuracy,
@@ -169,3 +170,64 @@ def test_parts_of_a_batch_weigh_by_their_samples() -> None:
     assert [len(inputs) for (inputs, _), _ in parts] == [3, 3, 1]
     assert [share for _, share in parts] == pytest.approx([3 / 7, 3 / 7, 1 / 7])
     assert torch.equal(torch.cat([targets for (_, targets), _ in parts]), y)
+
+
+class Shifted(nn.Module):
+    """Adds to its input twice, so that a second pass over one batch would see another batch."""
+
+    def __init__(self, *, inplace: bool) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.add_(1.0) if self.inplace else x + 1.0
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4, 4)], ids=["rows", "images"])
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (DartsTrainer, {"unrolled": True}),
+        (DartsTrainer, {"perturbation": "adversarial"}),
+        (DartsTrainer, {"accumulate": 2}),
+        (SPOSSupernetTrainer, {"mutator": "fairnas"}),
+        (RetrainTrainer, {}),
+    ],
+    ids=["unrolled", "perturbed", "accumulated", "paths", "retrained"],
+)
+def test_a_first_layer_that_works_in_place_leaves_the_batch_as_it_is(
+    cls: Any, options: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    x = torch.randn(N, *shape, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        layer: nn.Module = nn.Linear(3, 3)
+        if cls is not RetrainTrainer:
+            layer = LayerChoice([layer, nn.Sequential(nn.Linear(3, 3), nn.Tanh())], key="choice")
+        middle = [] if len(shape) == 1 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        net = nn.Sequential(Shifted(inplace=inplace), *middle, layer, nn.Linear(3, 2))
+        train, valid = (ArrayDataset(x.clone(), torch.arange(N) % 2) for _ in range(2))
+        trainer = cls(
+            net, nn.functional.cross_entropy, accuracy,
+            torch.optim.SGD(net.parameters(), lr=0.1), 1, train, valid, batch_size=5,
+            device="cpu", progress=False, augment=None, eval_augment=None, **options,
+        )  # fmt: skip
+        for batch in trainer.batches(0, 0):
+            losses.append(trainer.train_step(batch)["loss"])
+            given = batch if isinstance(batch[0], Tensor) else batch[0]
+            for row in given[0]:  # every sample is still one of the data set
+                assert (x == row).flatten(1).all(1).any()
+        losses.append(trainer.validate()["loss"])
+        assert torch.equal(train.inputs, x) and torch.equal(valid.inputs, x)
+    half = len(losses) // 2
+    assert [float(a) for a in losses[:half]] == [float(b) for b in losses[half:]]
+
+
+def test_every_sample_of_the_ranking_part_counts() -> None:
+    trainer = make(RandomNasTrainer, split=0.45, samples=2)  # 22 of 40 samples rank, in fives
+    trainer.model.shown.clear()
+    trainer.measure({"choice": "0"})
+
+    counted = [i for shown, _, _ in trainer.model.shown for i in shown]
+    assert len(counted) == len(set(counted)) == 22
