@@ -2,6 +2,11 @@
 
 import sys
 
-from nas_plugin.cli import main
+from nas_plugin.signals import handle_signals
 
-sys.exit(main())
+if __name__ == "__main__":
+    handle_signals()
+
+    from nas_plugin.cli import main
+
+    sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import logging
 import pkgutil
@@ -12,10 +14,20 @@ from types import ModuleType
 
 from nas_plugin import __version__, commands
 from nas_plugin.errors import NasError
+from nas_plugin.signals import begin_work, handle_signals
+
+#: What a disk or its owner refuses, as against a mistake of the program.
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 1 run-time, 2 usage, 130 interrupted."""
+    """Runs a command and returns its exit code: 1 run-time, 2 usage, 130 interrupted.
+
+    Args:
+        argv: The words; those of the process if None, which then ends on signals with their codes.
+    """
+    if argv is None:
+        handle_signals()
     parser = argparse.ArgumentParser(
         prog="nas-plugin", description="Neural architecture search for PyTorch."
     )
@@ -43,17 +55,36 @@ def command_modules() -> list[ModuleType]:
 
 
 def guarded(action: Callable[[], int | None]) -> int:
-    """Runs `action`; shows an error of nas_plugin as one line instead of a traceback."""
+    """Runs `action`; shows an error of nas_plugin as one line instead of a traceback.
+
+    So is what the system refuses: a disk that is full, a file that may not be written.
+    """
+    begin_work()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return action() or 0
     except NasError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
     except BrokenPipeError:
         # The reader of a pipe left (nas-plugin ... | head); that is not our error.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _say(
+            f"error: {where}{error.strerror}. What was written before stays; make room or give "
+            "another folder, and go on with --resume where there is one."
+        )
+        return 1
+
+
+def _say(message: str) -> None:
+    # Where stderr itself lies on the full disk, the exit code must do.
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = {
-    0: ("errors", "directions", "registry", "parameters", "_lazy", "progress", "files"),
+    0: ("errors", "signals", "directions", "registry", "parameters", "_lazy", "progress", "files"),
     1: ("choice", "data"),
     2: ("space", "operations", "description", "profiling"),
     3: ("mutators", "execution", "strategies"),

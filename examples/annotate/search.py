@@ -7,6 +7,11 @@ Every convolution of a block may stay, or become one of another kernel size or a
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import copy
 import sys

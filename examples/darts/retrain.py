@@ -9,6 +9,11 @@ training that was stopped goes on with --resume.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from pathlib import Path

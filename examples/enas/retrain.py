@@ -9,6 +9,11 @@ but for their 24 macro layers: --layers must be what was searched.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from functools import partial

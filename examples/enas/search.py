@@ -10,6 +10,11 @@ search that was stopped goes on with --resume. Defaults are those of the authors
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from functools import partial

@@ -11,6 +11,11 @@ trade-off of accuracy and parameters that was met.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import importlib.util
 import json

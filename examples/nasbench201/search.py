@@ -11,6 +11,11 @@ TensorBoard events; --resume goes on with a search that was stopped.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from collections.abc import Mapping

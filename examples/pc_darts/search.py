@@ -9,6 +9,11 @@ finds is retrained by examples/darts/retrain.py --arc-checkpoint runs/pc_darts/a
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from functools import partial

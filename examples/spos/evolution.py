@@ -8,6 +8,11 @@ with --resume. The same search with NNI: nni.yml.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from pathlib import Path

@@ -10,6 +10,11 @@ search.jsonl, settings.json and TensorBoard events. A training that was stopped 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 from functools import partial

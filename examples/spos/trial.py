@@ -7,6 +7,11 @@ By hand it validates the first candidates, or those of --arc-checkpoint.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
+
 import argparse
 import sys
 

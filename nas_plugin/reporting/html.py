@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -193,7 +194,9 @@ def _plot(plot: Callable[[Any, Path], Path], records: Sequence[Record], any_data
     """Returns a plot as SVG that can stand inside the page."""
     if not any_data:
         return "<p>Nothing was recorded.</p>"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # A name in a log may hold a character that no font has; its box is what can be shown.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         svg = plot(records, Path(folder) / "plot.svg").read_text(encoding="utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     return f"<div class=plot>{svg}</div>"

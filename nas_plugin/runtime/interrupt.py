@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, then stop."""
+"""Ctrl-C, SIGTERM and SIGHUP: finish the step, then stop."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-#: Signal → exit code, as shells have it: 128 + the signal's number.
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+from nas_plugin.signals import EXIT_CODES, Interrupted, is_ignored
 
-
-class Interrupted(SystemExit):
-    """The run was stopped by a signal after it saved its state; its code is 130 or 143."""
+__all__ = ["EXIT_CODES", "InterruptGuard", "Interrupted"]
 
 
 class InterruptGuard:
     """Notes signals while it is entered, instead of breaking a step.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. What the process was started to ignore (nohup) stays ignored.
 
     Attributes:
         code: The exit code of the signal that came, or 0.
@@ -26,13 +23,14 @@ class InterruptGuard:
 
     def __init__(self) -> None:
         self.code = 0
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> InterruptGuard:
         # Only the main thread may set handlers; elsewhere signals are another's business.
         if threading.current_thread() is threading.main_thread():
-            for sig in EXIT_CODES:
-                self._before[sig] = signal.signal(sig, self._note)
+            for number in EXIT_CODES:
+                if not is_ignored(number):
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -41,11 +39,11 @@ class InterruptGuard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for sig, handler in self._before.items():
-            signal.signal(sig, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         self._before.clear()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.code == EXIT_CODES[signal.SIGINT] and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.code = EXIT_CODES[signal.Signals(number)]
+        self.code = EXIT_CODES[number]
