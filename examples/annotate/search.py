@@ -49,7 +49,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=64)
     add("--device", default="auto")
     add("--seed", type=int, default=0)
-    add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
+    add("--resume", action="store_true", help="continue from the newest checkpoint under --out")
     add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
 
@@ -58,7 +58,8 @@ def search(args: argparse.Namespace) -> None:
     seed_everything(args.seed)
     train = load_data(args.data, split="train", root=args.data_dir)
     test = load_data(args.data, split="test", root=args.data_dir)
-    model = ResNet(train[0][0].shape[0], args.channels, train.num_classes)
+    classes = Images(train, test).classes
+    model = ResNet(train[0][0].shape[0], args.channels, classes)
     keys = annotate(model, Rule("blocks.*.conv?", conv_alternatives))
     print(f"{len(keys)} choices, {search_space(model).size:,} architectures: {', '.join(keys)}")
     fresh = copy.deepcopy(model)

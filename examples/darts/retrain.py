@@ -4,7 +4,7 @@
 
 The file is one that search.py wrote, one of NNI's DARTS, or the name of a published cell, darts_v1
 or darts_v2. Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A
-training that was stopped goes on with --resume.
+training that was stopped continues with --resume.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The training part is halved: weights, logits. Under --out (by default the working folder) come
 checkpoints/epoch_N.json, architecture.json, search.jsonl, settings.json, a drawing of the cell
-after every epoch, and TensorBoard events. A search that was stopped goes on with --resume.
+after every epoch, and TensorBoard events. A search that was stopped continues with --resume.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python examples/enas/retrain.py --search-for micro --arc-checkpoint runs/enas/architecture.json
 
 Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
-that was stopped goes on with --resume. Rates, epochs and sizes are those of the authors' scripts,
+that was stopped continues with --resume. Rates, epochs and sizes are those of the authors' scripts,
 but for their 24 macro layers: --layers must be what was searched.
 """
 

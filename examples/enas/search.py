@@ -5,7 +5,7 @@
 The training part is split 90 to 10: into what trains the weights, and what rewards the controller
 and ranks its last samples. Under --out (by default the working folder) come
 checkpoints/epoch_N.json, architecture.json, search.jsonl, settings.json and TensorBoard events. A
-search that was stopped goes on with --resume. Defaults are those of the authors' scripts.
+search that was stopped continues with --resume. Defaults are those of the authors' scripts.
 """
 
 from __future__ import annotations

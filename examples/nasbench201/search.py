@@ -6,7 +6,7 @@
 
 It ends with the cell's string and, if the benchmark's table is on this machine, its true accuracies
 and its rank among all 15,625. Under --out come architecture.json, search.jsonl, checkpoints and
-TensorBoard events; --resume goes on with a search that was stopped.
+TensorBoard events; --resume continues a search that was stopped.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python examples/proxylessnas/retrain.py --arc-checkpoint runs/proxylessnas/architecture.json
 
 Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
-that was stopped goes on with --resume.
+that was stopped continues with --resume.
 """
 
 from __future__ import annotations

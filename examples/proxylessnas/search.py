@@ -7,7 +7,7 @@
 
 The training part is split 90 to 10: weights, logits. Under --out (by default the working folder)
 come checkpoints/epoch_N.json, architecture.json, search.jsonl, settings.json and TensorBoard
-events. A search that was stopped goes on with --resume.
+events. A search that was stopped continues with --resume.
 """
 
 from __future__ import annotations

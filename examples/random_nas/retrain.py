@@ -4,7 +4,7 @@
         --arc-checkpoint runs/random/architecture.json
 
 Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
-that was stopped goes on with --resume.
+that was stopped continues with --resume.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The training part is halved: one half trains uniform paths, the other ranks the samples at the end.
 Under --out (by default the working folder) come architecture.json, search.jsonl, settings.json and
-TensorBoard events. A search that was stopped goes on with --resume.
+TensorBoard events. A search that was stopped continues with --resume.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=64)
     add("--device", default="auto")
     add("--seed", type=int, default=0)
-    add("--resume", action="store_true", help="go on with the log under --out")
+    add("--resume", action="store_true", help="continue the log under --out")
     add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
 

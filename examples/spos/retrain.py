@@ -3,7 +3,7 @@
     python examples/spos/retrain.py --data cifar10 --arc-checkpoint runs/spos/architecture.json
 
 Ends with the test accuracy of the epoch that validation chose, parameters and FLOPs. A training
-that was stopped goes on with --resume.
+that was stopped continues with --resume.
 """
 
 from __future__ import annotations

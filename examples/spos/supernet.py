@@ -4,7 +4,7 @@
     python examples/spos/evolution.py --supernet runs/spos/supernet.pt --out runs/spos
 
 A part of the training images is held out for the second stage. Under --out come supernet.pt,
-search.jsonl, settings.json and TensorBoard events. A training that was stopped goes on with
+search.jsonl, settings.json and TensorBoard events. A training that was stopped continues with
 --resume.
 """
 

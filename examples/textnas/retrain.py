@@ -4,7 +4,7 @@
 
 The file is one that search.py wrote, or one of NNI's TextNAS. The validation part chooses the
 epoch; its test accuracy is printed at the end, and model.pt holds its weights. The test part
-chooses nothing. A training that was stopped goes on with --resume.
+chooses nothing. A training that was stopped continues with --resume.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from nas_plugin.runtime import seed_everything
 from nas_plugin.scripts import (
     add_run_flags,
     add_text_flags,
+    chosen,
     load_sentences,
     run_options,
     text_network,
@@ -63,9 +64,8 @@ def retrain(args: argparse.Namespace) -> None:
     trainer.train()
     if trainer.ranks.is_first:
         print(
-            f"test accuracy {100 * best.test['accuracy']:.2f} % at epoch {best.epoch + 1}, chosen "
-            f"by {100 * best.valid:.2f} % in validation; parameters {count_params(model):,}, "
-            f"{words:,} of them in the embedding"
+            f"{chosen(best)}; parameters {count_params(model):,}, {words:,} of them in the "
+            "embedding"
         )
 
 

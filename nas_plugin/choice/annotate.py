@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -24,14 +25,14 @@ class Rule:
     Args:
         where: A pattern of module paths (``layers.*.conv1``; ``*`` and ``?`` as in file names), or
             a predicate ``(path, module) -> bool``.
-        candidates: Makes the alternatives of a layer: ``module -> {name: module}``. They take the
-            layer's input and give outputs of its shape.
+        candidates: Makes the alternatives of a layer: ``module -> {name: module}``, or a list of
+            modules (named "1", "2", …). They take the layer's input and give outputs of its shape.
         key: Given to every choice of the rule, so that all its layers share one decision; each has
             its own if None.
     """
 
     where: Where
-    candidates: Callable[[nn.Module], Mapping[str, nn.Module]]
+    candidates: Callable[[nn.Module], Mapping[str, nn.Module] | Sequence[nn.Module]]
     key: str | None = None
 
     def matches(self, path: str, module: nn.Module) -> bool:
@@ -77,7 +78,7 @@ def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
     for path, rule in chosen.items():
         layer = root.get_submodule(path)
         if id(layer) not in made:
-            alternatives = rule.candidates(layer)
+            alternatives = _named(rule.candidates(layer), path)
             if ORIGINAL in alternatives:
                 raise ChoiceError(
                     f"The candidates of '{path}' hold the name '{ORIGINAL}', which is the layer "
@@ -96,6 +97,19 @@ def annotate(model: nn.Module, rules: Rule | Sequence[Rule]) -> list[str]:
         for path, choice in replacements.items():
             _put(root, path, choice[ORIGINAL])
         raise
+
+
+def _named(candidates: Any, path: str) -> Mapping[str, nn.Module]:
+    if isinstance(candidates, (list, tuple)):
+        candidates = {str(number): module for number, module in enumerate(candidates, start=1)}
+    if not isinstance(candidates, Mapping) or not all(
+        isinstance(module, nn.Module) for module in candidates.values()
+    ):
+        raise ChoiceError(
+            f"The rule for '{path}' must give a dict from names to modules, or a list of modules; "
+            f"got {candidates!r}."
+        )
+    return candidates
 
 
 def _put(root: nn.Module, path: str, module: nn.Module) -> None:

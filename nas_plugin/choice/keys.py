@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from nas_plugin.choice.block import ChoiceBlock, Mutable
-from nas_plugin.errors import ChoiceError
+from nas_plugin.errors import ChoiceError, OptionError
 
 Within = tuple[str, tuple[str | int, ...]]
 
@@ -34,7 +34,13 @@ class KeyedBlock:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Removes wrappers: DistributedDataParallel, torch.compile, averaged models."""
+    """Removes wrappers: DistributedDataParallel, torch.compile, averaged models.
+
+    Raises:
+        OptionError: If it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise OptionError(no_module(model, "a torch module"))
     while True:
         # Not by isinstance: importing those classes loads what a search may never need.
         if type(model).__name__ in ("DistributedDataParallel", "DataParallel", "AveragedModel"):
@@ -46,6 +52,17 @@ def unwrap(model: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return model
         model = inner
+
+
+def no_module(given: Any, wanted: str) -> str:
+    """Returns the message of an error about what is given in place of a model."""
+    hint = ""
+    if isinstance(given, list) and given and all(isinstance(key, str) for key in given):
+        hint = (
+            " annotate changes the model in place and returns the keys of its new choices: call "
+            "annotate(model, rules), and pass the model itself."
+        )
+    return f"The model must be {wanted}; got {given!r}.{hint}"
 
 
 def keyed_blocks(model: nn.Module) -> list[KeyedBlock]:

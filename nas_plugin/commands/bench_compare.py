@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cost", metavar="METRIC", help="what a run is charged, such as trainval_once_seconds"
     )
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    parser.add_argument("--out", default="runs/compare", help="folder for what is written")
+    parser.add_argument("--out", default="runs/compare", help="folder that results are written to")
 
 
 def run(args: argparse.Namespace) -> int:

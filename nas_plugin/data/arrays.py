@@ -22,7 +22,8 @@ SETTINGS = {"mean": "(C,)", "std": "(C,)", "crop": "one whole number", "flip": "
 def npz(*, root: Path | None, split: str, path: Path | None = None) -> ArrayDataset:
     """Reads ``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``inputs`` and ``targets``.
 
-    Images are ``(N, C, H, W)`` or ``(N, H, W)``, uint8 or float. A file that holds ``inputs`` and
+    Images are ``(N, C, H, W)`` or ``(N, H, W)``, uint8 or float. Targets are classes, whole numbers
+    ``(N,)``, or floats ``(N, …)`` to be predicted. A file that holds ``inputs`` and
     ``targets`` only is used for both splits, so name one file per split. ``mean``, ``std``,
     ``crop`` and ``flip`` of the file say how images are normalised and augmented; mean and std are
     computed from the training images if the file lacks them.
@@ -60,7 +61,8 @@ def npz(*, root: Path | None, split: str, path: Path | None = None) -> ArrayData
             "alike."
         )
     found = _read(arrays, names, file, {**settings, **_statistics(train)})
-    unknown = sorted(set(found.targets.tolist()) - set(train.targets.tolist()))
+    known = found.num_classes is not None and train.num_classes is not None
+    unknown = sorted(set(found.targets.tolist()) - set(train.targets.tolist())) if known else []
     if unknown:
         raise DataError(
             f"{file}: {names[1]} holds the classes {unknown}, which {of_train[1]} lacks. What is "
@@ -78,11 +80,13 @@ def _read(
     arrays: Mapping[str, Any], names: tuple[str, str], file: Path, settings: Mapping[str, Any]
 ) -> ArrayDataset:
     x, y = arrays[names[0]], arrays[names[1]]
-    if y.dtype.kind not in "iu":
-        raise DataError(f"{file}: {names[1]} must hold whole numbers, found {y.dtype}.")
+    if y.dtype.kind not in "fiu":
+        raise DataError(
+            f"{file}: {names[1]} must hold whole numbers (classes) or floats, found {y.dtype}."
+        )
     if x.dtype.kind not in "fiu":
         raise DataError(f"{file}: {names[0]} must hold numbers, found {x.dtype}.")
-    if x.dtype != np.uint8:
+    if x.dtype != np.uint8 and not (x.dtype.kind in "iu" and x.ndim in (3, 4)):
         x = x.astype(np.float32)
     inputs = torch.from_numpy(x)
     if inputs.dim() == 3:
@@ -92,7 +96,7 @@ def _read(
             f"{file}: {names[0]} has the shape {tuple(x.shape)}, which looks like (N, H, W, C). "
             "Images are (N, C, H, W): transpose them by x.transpose(0, 3, 1, 2)."
         )
-    targets = torch.from_numpy(y.astype(np.int64))
+    targets = torch.from_numpy(y.astype(np.float32 if y.dtype.kind == "f" else np.int64))
     return ArrayDataset(inputs, targets, name=str(file), **settings)
 
 

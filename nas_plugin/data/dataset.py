@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -29,9 +30,12 @@ data_sets: Registry[Callable[..., Any]] = Registry(
 class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
     """Inputs and targets as two tensors.
 
+    Both may also be numpy arrays, which are copied; their float64 becomes float32.
+
     Args:
-        inputs: ``(N, C, H, W)``, uint8 or float, or ``(N, …)`` of any kind.
-        targets: ``(N,)``, classes as whole numbers.
+        inputs: Images ``(N, C, H, W)``, uint8 or float, or ``(N, …)`` of any kind.
+        targets: Classes, whole numbers ``(N,)``; or what is to be predicted otherwise, floats
+            ``(N,)`` or ``(N, …)``, of the shape that the loss compares with the model's output.
         mean: Mean of each channel, in [0, 1] if inputs are uint8; computed from the inputs if None
             and they are images.
         std: Standard deviation of each channel, likewise.
@@ -40,17 +44,17 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         name: What errors call the set.
 
     Attributes:
-        num_classes: The largest target plus one.
+        num_classes: The largest class plus one; None if targets are no classes.
 
     Raises:
-        DataError: If lengths differ, nothing is there, values are not finite, or mean and std are
-            not one number per channel.
+        DataError: If lengths or types do not fit, nothing is there, values are not finite, or mean
+            and std are not one number per channel.
     """
 
     def __init__(
         self,
-        inputs: Tensor,
-        targets: Tensor,
+        inputs: Tensor | np.ndarray[Any, Any],
+        targets: Tensor | np.ndarray[Any, Any],
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -58,28 +62,39 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         flip: bool = False,
         name: str = "data",
     ) -> None:
+        inputs, targets = _tensor(inputs, "inputs", name), _tensor(targets, "targets", name)
         if len(inputs) != len(targets) or len(targets) == 0:
             raise DataError(
                 f"Data set '{name}': {len(inputs)} inputs and {len(targets)} targets; their number "
                 "must be equal and not 0."
             )
-        if targets.dim() != 1 or targets.is_floating_point():
+        classes = not targets.is_floating_point()
+        if classes and targets.dim() != 1:
             raise DataError(
-                f"Data set '{name}': targets must be classes, whole numbers of shape (N,), got "
-                f"{targets.dtype} of shape {tuple(targets.shape)}."
+                f"Data set '{name}': targets must be classes, whole numbers of shape (N,), or "
+                f"floats of any shape (N, …), got {targets.dtype} of shape {tuple(targets.shape)}."
             )
-        if int(targets.min()) < 0:
+        if classes and int(targets.min()) < 0:
             raise DataError(f"Data set '{name}': a class is negative ({int(targets.min())}).")
-        if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
-            raise DataError(f"Data set '{name}': inputs hold NaN or infinite values. Remove them.")
+        for what, values in (("inputs", inputs), ("targets", targets)):
+            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+                raise DataError(
+                    f"Data set '{name}': {what} hold NaN or infinite values. Remove them."
+                )
+        if inputs.dim() == 4 and inputs.dtype != torch.uint8 and not inputs.is_floating_point():
+            raise DataError(
+                f"Data set '{name}': images of {inputs.dtype} have no known scale. Store bytes "
+                "(uint8, 0 to 255), which are divided by 255, or floats, which are taken as they "
+                "are."
+            )
         self.inputs = inputs
-        self.targets = targets.long()
+        self.targets = targets.long() if classes else targets
         self.mean = None if mean is None else tuple(mean)
         self.std = None if std is None else tuple(std)
         self._check_statistics(name)
         self.crop, self.flip = crop, flip
         self.name = name
-        self.num_classes = int(targets.max()) + 1
+        self.num_classes: int | None = int(targets.max()) + 1 if classes else None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -188,9 +203,22 @@ def load_data(
         len(dataset),
         (limit / len(dataset), 1 - limit / len(dataset)),
         seed=seed,
-        targets=dataset.targets,
+        targets=None if dataset.num_classes is None else dataset.targets,
     )
     return dataset.subset(part[:limit])
+
+
+def _tensor(values: Any, what: str, name: str) -> Tensor:
+    """Returns a tensor as it is, and an array as a tensor of its own."""
+    if isinstance(values, Tensor):
+        return values
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.ndim > 0:
+        return torch.tensor(values.astype(np.float32) if values.dtype == np.float64 else values)
+    found = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else repr(type(values))
+    raise DataError(
+        f"Data set '{name}': {what} must be a tensor or a numpy array of numbers, one row per "
+        f"sample; got {found}."
+    )
 
 
 def find_folder(root: Path | None, names: Sequence[str], wanted: Sequence[str], what: str) -> Path:

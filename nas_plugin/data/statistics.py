@@ -87,7 +87,8 @@ def check_alike(train: Any, held_out: Any) -> None:
         held_out: What is only measured.
 
     Raises:
-        DataError: If images or classes of the held-out part are others than the training part's.
+        DataError: If images, kinds of targets or classes of the held-out part are others than the
+            training part's.
     """
     train = train[0] if isinstance(train, (tuple, list)) and train else train
     first, other = getattr(train, "shape", None), getattr(held_out, "shape", None)
@@ -101,6 +102,17 @@ def check_alike(train: Any, held_out: Any) -> None:
         raise DataError(
             f"The held-out samples are {kinds[1]}, those to train on {kinds[0]}. Bytes are divided "
             "by 255 and others are not, so the two would be scaled differently: store both alike."
+        )
+    floats = [
+        part.targets.is_floating_point()
+        for part in (train, held_out)
+        if isinstance(getattr(part, "targets", None), Tensor)
+    ]
+    if len(floats) == 2 and floats[0] != floats[1]:
+        names = ["floats" if one else "classes (whole numbers)" for one in floats]
+        raise DataError(
+            f"The held-out targets are {names[1]}, those to train on {names[0]}. One loss compares "
+            "both with the model's output: give them one type."
         )
     classes = getattr(train, "num_classes", None), getattr(held_out, "num_classes", None)
     if None not in classes and classes[1] > classes[0]:  # type: ignore[operator]

@@ -31,7 +31,7 @@ class TextDataset(ArrayDataset):
     ) -> None:
         super().__init__(inputs, targets, name=name)
         self.vocabulary = vocabulary
-        self.num_classes = classes
+        self.num_classes = self._classes = classes
 
     def subset(self, indices: Tensor) -> TextDataset:
         """Returns some of the samples; vocabulary and number of classes stay."""
@@ -39,7 +39,7 @@ class TextDataset(ArrayDataset):
             self.inputs[indices],
             self.targets[indices],
             self.vocabulary,
-            classes=self.num_classes,
+            classes=self._classes,
             name=self.name,
         )
 

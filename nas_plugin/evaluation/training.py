@@ -76,6 +76,11 @@ class TrainingEvaluator:
         self._lr, self._momentum, self._weight_decay = lr, momentum, weight_decay
         dataset = load_data(data, limit=limit, seed=seed)
         targets = getattr(dataset, "targets", None)
+        if targets is not None and targets.is_floating_point():
+            raise OptionError(
+                f"The targets of '{data}' are floats; TrainingEvaluator trains classifiers. For "
+                "other losses give the search an object with evaluate(proposal) of your own."
+            )
         parts = split_indices(
             len(dataset), (1 - valid_fraction, valid_fraction), seed=seed, targets=targets
         )

@@ -47,8 +47,8 @@ def add_run_flags(
     add("--log-frequency", type=int, default=10, help="steps between two records of the log")
     add("--checkpoint-every", type=int, default=100, help="steps between two checkpoints")
     add("--limit-batches", type=int, help="fewer steps an epoch, for a quick look")
-    add("--resume", action="store_true", help="go on from the newest checkpoint under --out")
-    add("--out", type=writable_folder, default=Path("."), help="folder for what is written")
+    add("--resume", action="store_true", help="continue from the newest checkpoint under --out")
+    add("--out", type=writable_folder, default=Path("."), help="folder that results are written to")
 
 
 def writable_folder(text: str) -> Path:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import SGD
 
 from nas_plugin.data import load_data, restate, standard_augment
+from nas_plugin.errors import OptionError
 from nas_plugin.scripts.run import run_options
 from nas_plugin.trainers import decay_groups
 
@@ -33,7 +34,16 @@ class Images:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """How many there are.
+
+        Raises:
+            OptionError: If the targets are no classes.
+        """
+        if self.train.num_classes is None:
+            raise OptionError(
+                f"{self.train.name} has floats as targets. This script trains classifiers; to "
+                "predict numbers, give a trainer a loss of numbers (docs/data.md)."
+            )
         return int(self.train.num_classes)
 
 

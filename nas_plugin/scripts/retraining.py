@@ -98,8 +98,8 @@ def retrain(
 def chosen(best: BestEpoch) -> str:
     """Returns what the chosen epoch reached, as scripts print it."""
     return (
-        f"test accuracy {100 * best.test['accuracy']:.2f} % at epoch {best.epoch + 1}, chosen by "
-        f"{100 * best.valid:.2f} % in validation"
+        f"test accuracy {100 * best.test['accuracy']:.2f} % with the weights of epoch "
+        f"{best.epoch + 1}, the best in validation ({100 * best.valid:.2f} %)"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, unwrap
+from nas_plugin.choice.keys import KeyedBlock, keyed_blocks, no_module, unwrap
 from nas_plugin.choice.value_choice import ValueRecorder, recording
 from nas_plugin.errors import SpaceError
 from nas_plugin.space.choice import Choice, Condition
@@ -29,7 +29,7 @@ def search_space(model: ModelOrFactory) -> SearchSpace:
     """
     if not isinstance(model, nn.Module):
         if not callable(model):
-            raise SpaceError(f"Expected a torch module or a factory of one, got {model!r}.")
+            raise SpaceError(no_module(model, "a torch module or a factory of one"))
         model = build_supernet(model)
     blocks = keyed_blocks(model)
     values = value_choices(model)

@@ -17,10 +17,10 @@ from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.choice.nothing import Nothing
 from nas_plugin.choice.partial import PartialChannels
 from nas_plugin.choice.repeat import Repeat
-from nas_plugin.errors import ArchitectureError, OptionError
+from nas_plugin.errors import ArchitectureError, OptionError, SpaceError
 from nas_plugin.files import read_json
 from nas_plugin.space.architecture import Architecture
-from nas_plugin.space.collect import built_values, search_space
+from nas_plugin.space.collect import built_values, search_space, value_choices
 from nas_plugin.space.search_space import SearchSpace
 
 ArchitectureSource = Mapping[str, Any] | str | os.PathLike[str]
@@ -71,9 +71,16 @@ def apply_fixed_architecture(
 
     Raises:
         ArchitectureError: If the architecture does not fit. The model is then unchanged.
+        SpaceError: If the model has no choices.
         OptionError: If weights are not to be kept, but a module cannot draw them anew.
     """
     root = unwrap(model)
+    if not keyed_blocks(root) and not value_choices(root):
+        raise SpaceError(
+            "The model has no choice block, so there is nothing to fix: it was never annotated, or "
+            "is fixed already. Make a new instance of the model that was searched and, if it was "
+            "annotated, call annotate(model, rules) on it first."
+        )
     space = search_space(root)
     if not keep_weights:
         _check_resets(root)

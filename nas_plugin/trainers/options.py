@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
+from nas_plugin.choice.keys import no_module
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers.callbacks import Callback
@@ -93,8 +94,7 @@ def made_model(model: ModelLike) -> nn.Module:
     made = model if isinstance(model, nn.Module) or not callable(model) else model()
     if not isinstance(made, nn.Module):
         raise OptionError(
-            f"model is a torch module, or a function without arguments that returns one; got "
-            f"{made!r}."
+            no_module(made, "a torch module, or a function without arguments that returns one")
         )
     return made
 

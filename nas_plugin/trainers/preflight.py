@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -66,14 +67,15 @@ class Preflight:
 
         Raises:
             DataError: If targets of a known loss of classes are no classes of the model.
-            OptionError: If the loss is more than one number.
+            OptionError: If the loss is more than one number, or one of torch's losses of numbers
+                would compare every output with every target.
             TrainingError: If the loss fails, on the first batch or a later one.
         """
         first = held_out not in self._passed
         if first:
             self._check_classes(criterion, output, targets)
         try:
-            loss = criterion(output, targets)
+            loss = (_without_broadcast if first else _plainly)(criterion, output, targets)
         except _FAILURES as error:
             if isinstance(error, (NasError, torch.OutOfMemoryError)):
                 raise
@@ -105,6 +107,27 @@ class Preflight:
             )
         for name, labels in (("The first batch", targets), *self._labels):
             _check_range(name, labels[labels != ignored], output.shape[1])
+
+
+def _plainly(criterion: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> Tensor:
+    return criterion(output, targets)
+
+
+def _without_broadcast(
+    criterion: Callable[[Any, Any], Tensor], output: Any, targets: Any
+) -> Tensor:
+    """Returns the loss; torch only warns where it broadcasts output and targets."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Using a target size", category=UserWarning)
+        try:
+            return criterion(output, targets)
+        except UserWarning as warning:
+            raise OptionError(
+                f"The output is {stated(output)}, the targets are {stated(targets)}: the loss "
+                "would broadcast them, and compare outputs with the targets of other samples. Give "
+                "both one shape, for example by targets[:, None], or by nn.Flatten(0) at the "
+                "model's end."
+            ) from warning
 
 
 def _check_range(name: str, labels: Tensor, classes: int) -> None:

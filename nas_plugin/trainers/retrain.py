@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import nn
 from typing_extensions import Unpack
 
+from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.data.loader import Batch
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
@@ -41,7 +43,7 @@ class RetrainTrainer(Trainer):
             is better.
 
     Raises:
-        OptionError: If an argument is not allowed.
+        OptionError: If an argument is not allowed, or choices of the model are open.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class RetrainTrainer(Trainer):
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             **options,
         )  # fmt: skip
+        _require_fixed(self.model)
         if aux_weight < 0 or not 0 <= drop_path_prob < 1:
             raise OptionError(
                 "aux_weight must not be negative and drop_path_prob must lie in [0, 1), got "
@@ -106,3 +109,13 @@ class RetrainTrainer(Trainer):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.best = state["best"]
+
+
+def _require_fixed(model: nn.Module) -> None:
+    keys = list(dict.fromkeys(place.key for place in keyed_blocks(model)))
+    if keys:
+        raise OptionError(
+            f"RetrainTrainer trains one architecture, but {len(keys)} choices of the model are "
+            f"open, among them '{keys[0]}'. Call apply_fixed_architecture(model, architecture) "
+            "first; supernets are trained by the search trainers."
+        )

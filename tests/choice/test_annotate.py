@@ -12,12 +12,13 @@ from nas_plugin import (
     DartsMutator,
     LayerChoice,
     MutableScope,
+    RetrainTrainer,
     Rule,
     annotate,
     apply_fixed_architecture,
     search_space,
 )
-from nas_plugin.errors import ChoiceError
+from nas_plugin.errors import ChoiceError, NasError
 from nas_plugin.operations import conv_alternatives
 
 
@@ -53,6 +54,35 @@ def test_predicates_and_several_rules_work_and_the_first_decides() -> None:
     assert annotate(model, rules) == ["0", "1/1"]
     assert search_space(model)["0"].candidates == ("original", "same")
     assert "sepconv5x5" in search_space(model)["1/1"].candidates
+
+
+def test_a_rule_may_give_a_list() -> None:
+    model = make()
+    annotate(model, Rule("0", lambda conv: [nn.Conv2d(1, 4, 1), nn.Conv2d(1, 4, 5, padding=2)]))
+
+    assert search_space(model)["0"].candidates == ("original", "1", "2")
+    assert apply_fixed_architecture(model, {"0": "2"})[0].kernel_size == (5, 5)
+    for wrong in (nn.Conv2d(1, 4, 1), [3], {"a": None}):
+        model = make()
+        with pytest.raises(ChoiceError, match="rule for '0' must give a dict from names to mod"):
+            annotate(model, Rule("0", lambda conv, wrong=wrong: wrong))  # type: ignore[misc]
+        assert isinstance(model[0], nn.Conv2d)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        search_space,
+        DartsMutator,
+        lambda model: apply_fixed_architecture(model, {"0": "same"}),
+        lambda model: annotate(model, Rule("0", conv_alternatives)),
+        lambda model: RetrainTrainer(model, None, None, None, 1, None, None),
+    ],
+)
+def test_the_keys_in_place_of_the_model_are_told_apart(use: Any) -> None:
+    keys = annotate(make(), Rule("0", conv_alternatives))
+    with pytest.raises(NasError, match="annotate changes the model in place and returns the keys"):
+        use(keys)
 
 
 def test_every_alternative_keeps_the_shape() -> None:

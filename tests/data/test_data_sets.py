@@ -172,7 +172,7 @@ def test_missing_files_are_listed_with_where_was_looked(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"a": np.zeros(2)}, "expected x_train and y_train"),
-        ({"x_train": np.zeros((2, 3)), "y_train": np.zeros(2)}, "must hold whole numbers"),
+        ({"x_train": np.zeros((2, 3)), "y_train": np.zeros(2, bool)}, "whole numbers .*or floats"),
         ({"x_train": np.zeros((2, 3)), "y_train": np.zeros(3, int)}, "2 inputs and 3 targets"),
         ({"x_train": np.full((2, 3), np.nan), "y_train": np.zeros(2, int)}, "NaN"),
         ({"x_train": np.array(["a", "b"]), "y_train": np.zeros(2, int)}, "must hold numbers"),
@@ -180,12 +180,44 @@ def test_missing_files_are_listed_with_where_was_looked(tmp_path: Path) -> None:
         ({"x_train": np.zeros((2, 3)), "y_train": np.zeros((2, 2), int)}, r"shape \(N,\)"),
         ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0, int)}, "not 0"),
         ({"x_train": np.zeros((2, 8, 8, 3)), "y_train": np.zeros(2, int)}, r"\(N, H, W, C\)"),
+        ({"x_train": np.zeros((2, 1, 8, 8), int), "y_train": [0, 1]}, "int64 have no known scale"),
+        ({"x_train": np.zeros((2, 8, 8), np.uint16), "y_train": [0, 1]}, "Store bytes .uint8"),
+        ({"x_train": np.zeros((2, 3)), "y_train": [0.5, np.inf]}, "targets hold NaN or inf"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "d.npz", **arrays)
     with pytest.raises(NasError, match=message):
         load_data(str(tmp_path / "d.npz"))
+
+
+def test_numbers_to_be_predicted_are_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 5)), rng.normal(size=(40, 2))
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=-9 * y)
+    train, test = (load_data(str(tmp_path / "d.npz"), split=s) for s in ("train", "test"))
+
+    assert train.num_classes is None and test.targets.dtype == torch.float32
+    assert np.allclose(train.targets, y) and np.allclose(test.targets, -9 * y)
+    part = load_data(str(tmp_path / "d.npz"), limit=10)
+    assert part.targets.shape == (10, 2) and part.num_classes is None
+    np.savez(tmp_path / "e.npz", x_train=x, y_train=y, x_test=x, y_test=np.arange(40))
+    with pytest.raises(DataError, match=r"targets are classes .* those to train on floats"):
+        load_data(str(tmp_path / "e.npz"), split="test")
+
+
+def test_arrays_become_tensors_of_their_own() -> None:
+    x = np.arange(12.0).reshape(4, 3)
+    x.flags.writeable = False
+    data = ArrayDataset(x, np.array([0, 1, 0, 1], np.uint8))
+
+    assert data.inputs.dtype == torch.float32 and data.inputs.tolist() == x.tolist()
+    assert data.targets.tolist() == [0, 1, 0, 1] and data.num_classes == 2
+    for wrong in ([1.0, 2.0], np.array(["a", "b"])):
+        with pytest.raises(DataError, match="inputs must be a tensor or a numpy array of numbers"):
+            ArrayDataset(wrong, np.array([0, 1]))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="images of torch.int64 have no known scale"):
+        ArrayDataset(torch.zeros(2, 1, 4, 4, dtype=torch.long), np.array([0, 1]))
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:

@@ -30,5 +30,5 @@ def test_a_plain_network_is_searched_and_retrained(
     architecture = json.loads((tmp_path / "architecture.json").read_text())
     assert sorted(architecture) == [f"blocks/{i}/conv{j}" for i in range(4) for j in (1, 2)]
     said = capsys.readouterr().out
-    assert "8 choices, 390,625 architectures" in said and "% at epoch 1, chosen by" in said
+    assert "8 choices, 390,625 architectures" in said and "weights of epoch 1, the best in" in said
     assert "nas_plugin" not in (FOLDER / "resnet.py").read_text()

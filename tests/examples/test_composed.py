@@ -121,7 +121,7 @@ def test_pc_darts_searches_and_the_dart_script_retrains(
     file = str(tmp_path / "architecture.json")
     flags = [*TINY, *sizes, "--arc-checkpoint", file, "--aux-weight", "0"]
     assert run("darts", "retrain", flags, tmp_path / "retrain") == 0
-    assert "% at epoch 1, chosen by" in capsys.readouterr().out
+    assert "% with the weights of epoch 1, the best" in capsys.readouterr().out
 
 
 def test_the_darts_script_takes_other_methods(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_retrain_ends_with_accuracy_parameters_and_flops(
 
     out = capsys.readouterr().out
     assert re.search(
-        r"test accuracy [\d.]+ % at epoch \d+, chosen by [\d.]+ % in validation, "
+        r"test accuracy [\d.]+ % with the weights of epoch \d+, the best in validation "
+        r"\([\d.]+ %\), "
         r"parameters [\d,]+, FLOPs [\d.]+ M",
         out,
     )

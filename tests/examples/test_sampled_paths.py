@@ -119,7 +119,8 @@ def test_a_search_that_was_stopped_ends_as_one_without_a_break_and_is_retrained(
     assert retrain(kind, tmp_path, "--arc-checkpoint", str(found)) == 0
     printed = capsys.readouterr().out
     assert re.search(
-        r"test accuracy [\d.]+ % at epoch \d+, chosen by [\d.]+ % in validation, "
+        r"test accuracy [\d.]+ % with the weights of epoch \d+, the best in validation "
+        r"\([\d.]+ %\), "
         r"parameters [\d,]+, FLOPs [\d.]+ M",
         printed,
     )

@@ -116,7 +116,8 @@ def test_a_stopped_search_goes_on_to_the_same_end(
 
 
 END = re.compile(
-    r"test accuracy ([\d.]+) % at epoch (\d), chosen by ([\d.]+) % in validation; "
+    r"test accuracy ([\d.]+) % with the weights of epoch (\d), the best in validation "
+    r"\(([\d.]+) %\); "
     r"parameters [\d,]+, (\d+) of them in the embedding"
 )
 

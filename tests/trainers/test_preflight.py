@@ -78,6 +78,10 @@ MISFITS = {
     "size": (
         pairs(IMAGES.repeat(1, 1, 2, 2)), {}, TrainingError, r"float32 \(4, 1, 8, 8\).*shapes",
     ),
+    "broadcast": (
+        pairs(targets=CLASSES.float()[:, None]), {"loss": nn.MSELoss()}, OptionError,
+        r"output is float32 \(4, 2\), the targets are float32 \(4, 1\): .*broadcast",
+    ),
     "type": (pairs(IMAGES.double()), {}, TrainingError, r"inputs are float64 \(4, 1, 4, 4\)"),
 }  # fmt: skip
 
@@ -117,6 +121,26 @@ def test_what_fits_passes() -> None:
     made(ArrayDataset(IMAGES, ignored), loss=partial(CROSS, ignore_index=7)).train()
     made(pairs(targets=shares), metrics=lambda output, target: {"accuracy": 0.0}).train()
     made(pairs(targets=CLASSES.to(torch.uint8))).train()
+
+
+@pytest.mark.parametrize("search", [False, True], ids=["plain", "search"])
+@pytest.mark.parametrize("function", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_numbers_are_predicted_and_never_broadcast(function: str, search: bool) -> None:
+    """(N,) targets against an output (N, 1) would be compared all with all."""
+    values = IMAGES.flatten(1)[:, :2].clone()
+    loss = getattr(nn.functional, function)
+    options = {"loss": lambda o, t: loss(o, t), "metrics": ["mae"]}
+    monitor = {} if search else {"monitor": "mae"}
+    trainer = made(ArrayDataset(IMAGES, values), search=search, **options, **monitor)
+    first = trainer.validate()
+    trainer.train()
+    assert trainer.validate()["loss"] < first["loss"]
+    if not search:
+        assert trainer.best == pytest.approx(trainer.validate()["mae"])
+
+    trainer = made(ArrayDataset(IMAGES, values[:, :1]), search=search, **options, **monitor)
+    with pytest.raises(OptionError, match="broadcast"):
+        trainer.train()
 
 
 def test_the_first_batch_is_computed_once() -> None:

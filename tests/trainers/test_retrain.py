@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_plugin.choice import LayerChoice
 from nas_plugin.data import ArrayDataset
 from nas_plugin.errors import OptionError
 from nas_plugin.operations import DropPath
@@ -97,6 +98,14 @@ def test_what_is_monitored_is_checked_at_the_first_step() -> None:
     with pytest.raises(OptionError, match=r"monitor='f1'.*\['accuracy', 'loss'\]"):
         ours.train()
     assert ours.step == 0
+
+
+def test_a_supernet_is_not_retrained() -> None:
+    net = nn.Sequential(LayerChoice([nn.Linear(2, 2), nn.Identity()], key="op"), nn.Linear(2, 2))
+    data = ArrayDataset(torch.randn(8, 2), torch.arange(8) % 2)
+    common: Any = (nn.functional.cross_entropy, accuracy, torch.optim.SGD(net.parameters(), 0.1))
+    with pytest.raises(OptionError, match=r"1 choices .* open, among them 'op'.*apply_fixed"):
+        RetrainTrainer(net, *common, 1, data, data, device="cpu")
 
 
 @pytest.mark.parametrize(
