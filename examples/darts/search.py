@@ -29,6 +29,7 @@ from nas_plugin.scripts import (
     add_run_flags,
     add_size_flags,
     composed_options,
+    composed_stops,
     composed_supernet,
     load_images,
     run_search,
@@ -57,7 +58,7 @@ def search(args: argparse.Namespace) -> None:
     sizes = sizes_of(darts, args, data.image, data.classes)
     model = composed_supernet(args, darts, data.image, **sizes)
     cosine = partial(CosineAnnealingLR, T_max=args.epochs, eta_min=args.learning_rate / 25)
-    callbacks = [ArchitectureCheckpoint(args.out / "checkpoints")]
+    callbacks = [*composed_stops(args), ArchitectureCheckpoint(args.out / "checkpoints")]
     options = trainer_options(
         args, data, model, "search", nesterov=False, schedule=cosine, callbacks=callbacks,
         drawings=True,

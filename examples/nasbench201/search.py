@@ -37,6 +37,7 @@ from nas_plugin.scripts import (
     add_run_flags,
     add_size_flags,
     composed_options,
+    composed_stops,
     composed_supernet,
     costs_of,
     load_images,
@@ -116,8 +117,9 @@ def search(args: argparse.Namespace) -> None:
     model = composed_supernet(args, nasbench201, data.image, **sizes)
     cosine = partial(CosineAnnealingLR, T_max=args.epochs, eta_min=args.learning_rate / 25)
     options = trainer_options(
-        args, data, model, "search", nesterov=not args.unrolled, schedule=cosine
-    )
+        args, data, model, "search", nesterov=not args.unrolled, schedule=cosine,
+        callbacks=composed_stops(args),
+    )  # fmt: skip
     trainer = make_trainer(args, model, data.image, options)
     if run_search(trainer, args):
         for line in report(trainer.export()):

@@ -28,6 +28,7 @@ from nas_plugin.scripts import (
     add_run_flags,
     add_size_flags,
     composed_options,
+    composed_stops,
     composed_supernet,
     load_images,
     run_search,
@@ -55,7 +56,7 @@ def search(args: argparse.Namespace) -> None:
     options = trainer_options(
         args, data, model, "search", nesterov=False, drawings=True,
         schedule=partial(CosineAnnealingLR, T_max=args.epochs),
-        callbacks=[ArchitectureCheckpoint(args.out / "checkpoints")],
+        callbacks=[*composed_stops(args), ArchitectureCheckpoint(args.out / "checkpoints")],
     )  # fmt: skip
     run_search(DartsTrainer(**options, **composed_options(args, model, data.image)), args)
 

@@ -18,10 +18,12 @@ from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.narrow import Builder, narrowed
 from nas_plugin.trainers import (
     AuxiliarySkip,
+    Callback,
     ExpectedCost,
     Regularizer,
     fitting,
     perturbations,
+    stops,
 )
 
 #: What a cost counts → how its table is made of a supernet and an input.
@@ -57,6 +59,9 @@ def add_composition_flags(
         help=f"stay below a target; KIND is one of {', '.join(sorted(TABLES))} (FLOPs, "
         "milliseconds here, parameters); may be given several times")  # fmt: skip
     add("--cost-weight", type=float, default=1.0, help="factor of each cost's excess")
+    add("--stop", action="append", default=[], metavar="NAME",
+        help=f"end before the search collapses, by one of {', '.join(stops.names())}; may be "
+        "given several times")  # fmt: skip
     add("--arch-learning-rate", type=float, help="of the logits (default: the method's own)")
     add("--warmup-epochs", type=int,
         help="epochs that train weights only (default: the method's own)")  # fmt: skip
@@ -110,6 +115,11 @@ def composed_options(
     }
 
 
+def composed_stops(args: argparse.Namespace) -> list[Callback]:
+    """Returns the stops that the flags name; they come before callbacks that write files."""
+    return [stops.get(name)() for name in args.stop]
+
+
 def costs_of(args: argparse.Namespace, model: nn.Module, image: torch.Tensor) -> list[ExpectedCost]:
     """Returns the costs that the flags name, with tables of this very supernet.
 
@@ -140,6 +150,7 @@ def refuse_parts(args: argparse.Namespace, *allowed: str) -> None:
         "--edge-normalisation": args.edge_normalisation,
         "--auxiliary-skip": args.auxiliary_skip,
         "--cost": args.cost,
+        "--stop": args.stop,
         "--arch-learning-rate": args.arch_learning_rate,
         "--warmup-epochs": args.warmup_epochs,
     }

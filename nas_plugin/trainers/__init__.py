@@ -29,6 +29,7 @@ from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
 from nas_plugin.trainers.single_level import SingleLevelTrainer
 from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer, SPOSSupernetTrainer
+from nas_plugin.trainers.stops import EigenvalueStop, OperationStop, RankingStop, SkipStop, stops
 from nas_plugin.trainers.trainer import Trainer
 
 __all__ = [
@@ -36,6 +37,11 @@ __all__ = [
     "ArchTrainer",
     "AuxiliarySkip",
     "DropoutPerturbation",
+    "EigenvalueStop",
+    "OperationStop",
+    "RankingStop",
+    "SkipStop",
+    "stops",
     "ExpectedCost",
     "RandomPerturbation",
     "SingleLevelTrainer",

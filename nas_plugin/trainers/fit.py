@@ -51,7 +51,7 @@ def _check_gradient(mutator: Mutator, who: str) -> None:
     name = type(mutator).__name__
     if not logits:
         raise OptionError(f"{name} has no logits that {who} could train.")
-    twin = _copied(mutator)
+    twin = copied(mutator)
     with torch.enable_grad():
         twin.reset()
     total: Tensor | None = None
@@ -84,7 +84,7 @@ def _is_open(choice: Choice) -> bool:
     return len(choice.options) > (choice.n_chosen or 0 if choice.kind == "input" else 1)
 
 
-def _copied(mutator: Mutator) -> Mutator:
+def copied(mutator: Mutator) -> Mutator:
     """Returns a copy; decisions are left out, as graphs cannot be copied."""
     bindings = (mutator.binding, mutator.final_binding)
     decided = [binding.decisions for binding in bindings]

@@ -77,7 +77,7 @@ class Gradients:
         totals: list[Tensor | None] = [None] * len(wrt)
         values: Values = {}
         drawn = perturbation.state_dict() if perturbation is not None else {}
-        with self._only(wrt) as needs_alphas:
+        with self.only(wrt) as needs_alphas:
             for part, share in self.parts(batch, needs_alphas):
                 if perturbation is not None and self.accumulate > 1:
                     # Like the mutator, it draws once a step, whatever the number of parts.
@@ -166,7 +166,7 @@ class Gradients:
 
         def loss(decisions: Mapping[str, Decision]) -> Tensor:
             binding.decisions = decisions
-            with self._mode(evaluates=perturbation.evaluates), self._only(()):
+            with self._mode(evaluates=perturbation.evaluates), self.only(()):
                 return self.objective(part)[0]
 
         try:
@@ -191,7 +191,7 @@ class Gradients:
                 module.training = True
 
     @contextmanager
-    def _only(self, wrt: Sequence[nn.Parameter]) -> Iterator[bool]:
+    def only(self, wrt: Sequence[nn.Parameter]) -> Iterator[bool]:
         """Lets only the kinds of parameters in `wrt` require gradients; yields: logits too?"""
         wanted = {id(p) for p in wrt}
         needs_alphas = any(id(p) in wanted for p in self.alphas)

@@ -95,6 +95,7 @@ class Trainer(metaclass=Spelled):
         objective: One forward pass: the output, its loss and metrics.
         gradients: What a step's gradients come from, on any batch.
         given: What the last step was given, for callbacks.
+        stopped: Why training ended before its last epoch; None if it did not.
 
     Raises:
         OptionError: If an argument is not allowed, or nothing can be written to `checkpoint_dir`.
@@ -196,6 +197,7 @@ class Trainer(metaclass=Spelled):
             raise OptionError("dataset_valid is empty. Give the data that nothing is trained on.")
         self.epoch = self.batch = self.step = 0
         self.given: Any = None
+        self.stopped: str | None = None
         self._meters = Meters()
         self._elapsed = 0.0
         self._started = time.monotonic()
@@ -229,6 +231,7 @@ class Trainer(metaclass=Spelled):
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "meters": self._meters.state_dict(),
             "position": [self.epoch, self.batch, self.step],
+            "stopped": self.stopped,
             "elapsed": self.elapsed,
             "random": random_state(),
             "settings": self.settings(),
@@ -261,6 +264,7 @@ class Trainer(metaclass=Spelled):
                 callback.load_state_dict(saved)
             self._meters.load_state_dict(state["meters"])
             self.epoch, self.batch, self.step = state["position"]
+            self.stopped = state["stopped"]
             self._elapsed = state["elapsed"]
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
@@ -297,10 +301,15 @@ class Trainer(metaclass=Spelled):
         try:
             with InterruptGuard() as guard, frozen_garbage():
                 self._call("on_train_begin")
-                while self.epoch < self.num_epochs:
+                while self.epoch < self.num_epochs and self.stopped is None:
                     self._train_epoch(guard)
         finally:
             self._call("on_train_end")
+
+    def stop(self, reason: str) -> None:
+        """Ends training after the epoch that runs; a resumed run does not go on either."""
+        self.stopped = reason
+        _log.info("stops after epoch %d: %s", self.epoch + 1, reason)
 
     def validate(self) -> dict[str, float]:
         """Returns loss and metrics on the held-out set."""
