@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from scipy.stats import norm, rankdata
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
@@ -61,6 +62,54 @@ def test_an_encoding_that_does_not_fit_says_so():
     assert own.ask().id == 0
 
 
+def test_the_loss_of_the_ensemble_is_the_squared_error_and_a_decay_of_weights():
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((5, 4)), rng.standard_normal(5)
+    ensemble = Ensemble(4, members=3, rng=rng, hidden=6, decay=0.03)
+    for bias in ensemble._biases:
+        bias += rng.standard_normal(bias.shape)
+    expected = 0.0
+    for member in range(3):
+        weights = [w[member] for w in ensemble._weights]
+        biases = [b[member, 0] for b in ensemble._biases]
+        predicted = []
+        for row in x:
+            for i in range(3):
+                row = [
+                    sum(row[j] * weights[i][j, k] for j in range(len(row))) + biases[i][k]
+                    for k in range(weights[i].shape[1])
+                ]
+                row = row if i == 2 else [max(value, 0.0) for value in row]
+            predicted.append(row[0])
+        np.testing.assert_allclose(ensemble.predict(x)[member], predicted, rtol=1e-9)
+        expected += sum((p - t) ** 2 for p, t in zip(predicted, y, strict=True)) / 5
+        expected += 0.03 * sum(float(value) ** 2 for w in weights for value in w.flat)
+    assert ensemble.loss(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_ensemble_steps_as_adam_does():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((6, 3)), rng.standard_normal(6)
+    ensemble = Ensemble(3, members=2, rng=rng, hidden=4, lr=0.05, decay=0.01)
+    start = [*ensemble._weights, *ensemble._biases]
+    parameters = [torch.tensor(p.copy(), requires_grad=True) for p in start]
+    adam = torch.optim.Adam(parameters, lr=0.05, eps=1e-12)
+    ensemble.fit(x, y, steps=20)
+    for _ in range(20):
+        out = torch.tensor(x)
+        for i in range(3):
+            out = out @ parameters[i] + parameters[3 + i]
+            out = out if i == 2 else out.relu()
+        loss = ((out[:, :, 0] - torch.tensor(y)) ** 2).mean(1).sum()
+        loss = loss + 0.01 * sum((w * w).sum() for w in parameters[:3])
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    for found, wanted in zip(start, parameters, strict=True):
+        np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
 def test_the_gradients_of_the_ensemble_are_those_of_its_loss():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((7, 4)), rng.standard_normal(7)
@@ -95,7 +144,8 @@ def test_the_process_predicts_as_scikit_learn_does():
     known, y = rng.standard_normal((12, 5)), rng.standard_normal(12)
     y = (y - y.mean()) / y.std()
     candidates = rng.standard_normal((6, 5))
-    distances = squared_distances(known, known)
+    distances = cdist(known, known, "sqeuclidean")
+    np.testing.assert_allclose(squared_distances(known, known), distances, atol=1e-12)
     scale = distances.mean()
     length, noise = likeliest(distances / scale, y)
 

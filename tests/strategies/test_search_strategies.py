@@ -82,13 +82,17 @@ def test_zero_cost_goes_down_the_score(space):
 
 
 def test_the_best_by_score_are_the_best_of_the_pool(space):
-    found = best_by_score(space, total, 4, seed=3, pool=40, constraint=lambda a: a["c0"] == 1)
-    rng, pool = Random(3), set()
-    while len(pool) < 40:
-        architecture = space.sample(rng)
-        if architecture["c0"] == 1:
-            pool.add(architecture)
+    pool = []
+
+    def score(architecture):
+        pool.append(architecture)
+        return total(architecture)
+
+    found = best_by_score(space, score, 4, seed=3, pool=40, constraint=lambda a: a["c0"] == 1)
+    assert len(pool) == len({tuple(a.values()) for a in pool}) == 40
+    assert len({a["c4"] for a in pool}) == 5
     assert [total(a) for a in found] == sorted(map(total, pool), reverse=True)[:4]
+    assert len({tuple(a.values()) for a in found}) == 4 and set(found) <= set(pool)
     assert all(a["c0"] == 1 for a in found)
 
 
