@@ -47,6 +47,7 @@ from nas_plugin.scripts import (
     trainer_options,
 )
 from nas_plugin.space.encodings import nasbench201 as encoding
+from nas_plugin.space.fix import read_architecture
 from nas_plugin.trainers import (
     BilevelTrainer,
     EnasTrainer,
@@ -122,7 +123,7 @@ def search(args: argparse.Namespace) -> None:
     )  # fmt: skip
     trainer = make_trainer(args, model, data.image, options)
     if run_search(trainer, args):
-        for line in report(trainer.export()):
+        for line in report(read_architecture(args.out / "architecture.json")):
             print(line)
 
 

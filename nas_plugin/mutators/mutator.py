@@ -95,6 +95,8 @@ class Mutator(nn.Module, metaclass=Spelled):
         self.final_binding = Binding(f"{type(self).__name__} (final)")
         self._has_final = False
         self.binding.attach(model)
+        #: Changes what was decided before the blocks see it, as a selection does step by step.
+        self.revise: Callable[[dict[str, Decision]], dict[str, Decision]] | None = None
         self.generator = torch.Generator().manual_seed(seed)
 
     def sample_search(self) -> dict[str, Decision]:
@@ -118,7 +120,8 @@ class Mutator(nn.Module, metaclass=Spelled):
 
         Under `torch.no_grad` the coefficients carry no gradient, as in a weight step.
         """
-        self.binding.decisions = self.sample_search()
+        decided = self.sample_search()
+        self.binding.decisions = decided if self.revise is None else self.revise(decided)
         if self._has_final:
             self.final_binding.decisions = self.sample_final()
 

@@ -23,6 +23,7 @@ from nas_plugin.trainers import (
     Regularizer,
     fitting,
     perturbations,
+    selections,
     stops,
 )
 
@@ -62,6 +63,9 @@ def add_composition_flags(
     add("--stop", action="append", default=[], metavar="NAME",
         help=f"end before the search collapses, by one of {', '.join(stops.names())}; may be "
         "given several times")  # fmt: skip
+    add("--selection", metavar="NAME",
+        help="what the search stands for at its end, by one of "
+        f"{', '.join(selections.names())} (default: strength)")  # fmt: skip
     add("--arch-learning-rate", type=float, help="of the logits (default: the method's own)")
     add("--warmup-epochs", type=int,
         help="epochs that train weights only (default: the method's own)")  # fmt: skip
@@ -151,6 +155,7 @@ def refuse_parts(args: argparse.Namespace, *allowed: str) -> None:
         "--auxiliary-skip": args.auxiliary_skip,
         "--cost": args.cost,
         "--stop": args.stop,
+        "--selection": args.selection,
         "--arch-learning-rate": args.arch_learning_rate,
         "--warmup-epochs": args.warmup_epochs,
     }

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from nas_plugin.files import write_json
 from nas_plugin.reporting.callbacks import run_callbacks
-from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy
+from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy, finalize
 
 #: Makes the schedule of an optimizer's learning rate.
 MakeSchedule = Callable[[Optimizer], LRScheduler]
@@ -93,7 +93,12 @@ def run_search(trainer: SearchTrainer, args: argparse.Namespace) -> bool:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
         write_json(args.out / "settings.json", settings)
     trainer.train()
+    path = args.out / "architecture.json"
+    selection = getattr(args, "selection", None)
+    if selection is not None:
+        finalize(trainer, selection, path)  # on all ranks: it may train
+    elif trainer.ranks.is_first and trainer.finds_architecture:
+        trainer.export(path)
     if trainer.ranks.is_first and trainer.finds_architecture:
-        trainer.export(args.out / "architecture.json")
-        print(f"found architecture: {args.out / 'architecture.json'}")
+        print(f"found architecture: {path}")
     return trainer.ranks.is_first

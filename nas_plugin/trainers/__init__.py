@@ -27,6 +27,13 @@ from nas_plugin.trainers.proxyless import ProxylessNasTrainer
 from nas_plugin.trainers.regularizers import AuxiliarySkip, ExpectedCost
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
+from nas_plugin.trainers.selections import (
+    PerturbationSelection,
+    SampledSelection,
+    Selection,
+    finalize,
+    selections,
+)
 from nas_plugin.trainers.single_level import SingleLevelTrainer
 from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer, SPOSSupernetTrainer
 from nas_plugin.trainers.stops import EigenvalueStop, OperationStop, RankingStop, SkipStop, stops
@@ -42,6 +49,11 @@ __all__ = [
     "RankingStop",
     "SkipStop",
     "stops",
+    "PerturbationSelection",
+    "SampledSelection",
+    "Selection",
+    "finalize",
+    "selections",
     "ExpectedCost",
     "RandomPerturbation",
     "SingleLevelTrainer",

@@ -94,6 +94,7 @@ class BilevelTrainer(ArchTrainer):
             check_fit(self.mutator, self.needs | {REPEATABLE}, f"{type(self).__name__} (unrolled)")
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
+        self.arch_part = logits
         self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits, part=1)
         self.require_batches(
             weights=(weights, self.train_loader), logits=(logits, self.arch_loader)
