@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nas_plugin.experiment.guard import guard_environment
 from nas_plugin.experiment.launch import free_port
-from nas_plugin.experiment.show import summary
+from nas_plugin.experiment.show import experiment_table, report
 
 HERE = Path(__file__).resolve().parent
 
@@ -44,7 +44,7 @@ def main() -> None:
     done = experiment.run(free_port())
     folder = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id
     experiment.stop()
-    print(summary(folder))
+    print(report(experiment_table(str(folder)), n=3))
     raise SystemExit(0 if done else 1)
 
 

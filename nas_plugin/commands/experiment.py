@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas_plugin.experiment.launch import Running
 
 NAME = "experiment"
 HELP = "run NNI experiments, with the web portal, and read their journals"
@@ -49,8 +53,30 @@ def run(args: argparse.Namespace) -> int:
     return chosen(args)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, got '{text}'")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got '{text}'")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got '{text}'")
+    return value
+
+
 def _add_portal(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help="the portal's port (default: a free one)")
+    parser.add_argument("--port", type=_port, help="the portal's port (default: a free one)")
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -70,14 +96,14 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart",
         nargs="?",
-        type=int,
+        type=_count,
         const=3,
         default=0,
         metavar="N",
         help="resume up to N times (default 3) after a crash or a standstill",
     )
     parser.add_argument(
-        "--idle", type=float, default=120.0, help="seconds that count as a standstill"
+        "--idle", type=_seconds, default=120.0, help="seconds that count as a standstill"
     )
     parser.add_argument("--keep", action="store_true", help="leave the portal open at the end")
     parser.add_argument("--detach", action="store_true", help="start only; do not watch")
@@ -89,7 +115,7 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check = commands.add_parser("check", help="list the rows where NNI's database is wrong")
     for parser in (show, export, check):
         parser.add_argument("id", help="an experiment's id or folder")
-    show.add_argument("-n", type=int, default=10, help="how many (default 10)")
+    show.add_argument("-n", type=_count, default=10, help="how many (default 10)")
     show.add_argument("--metric", default="default", help="what to sort by")
     show.add_argument("--minimize", action="store_true", help="smaller is better")
     show.add_argument(
@@ -104,56 +130,70 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _create(args: argparse.Namespace) -> int:
     from nas_plugin.experiment.launch import create
 
-    return _watch(args, lambda portal: create(args.config, portal))
+    return _watch(args, lambda portal, adopt: create(args.config, portal, adopt))
 
 
 def _resume(args: argparse.Namespace) -> int:
     from nas_plugin.experiment.launch import resume
 
-    return _watch(args, lambda portal: resume(args.id, portal))
+    return _watch(args, lambda portal, adopt: resume(args.id, portal, adopt))
 
 
 def _watch(args: argparse.Namespace, start: Callable[..., object]) -> int:
-    from nas_plugin.experiment.launch import Portal, Running
-    from nas_plugin.experiment.show import summary
+    from nas_plugin.experiment.launch import Portal, stop_manager
     from nas_plugin.experiment.supervise import Patience, Supervisor
 
     portal = Portal(args.port, args.listen, args.host)
-    running = start(portal)
-    assert isinstance(running, Running)
-    print(f"experiment {running.id}: portal at {running.url}", flush=True)
-    if args.listen is not None:
-        print(
-            f"The portal listens on {args.listen}: whoever reaches it can run commands as you. "
-            "Use it in a closed network or behind a firewall.",
-            file=sys.stderr,
-        )
-    if args.detach:
-        return 0
-    supervisor = Supervisor(
-        running, patience=Patience(args.restart, args.idle), portal=portal, say=_say
-    )
-    stopped = f"stopped; go on with: nas-plugin experiment resume {running.id}"
+    started: list[Running] = []  # the last one is the manager that runs
+
     # Ended by a signal, the experiment must not run on with nobody watching.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        start(portal, started.append)
+        print(f"experiment {started[0].id}: portal at {started[0].url}", flush=True)
+        if args.listen is not None:
+            _say(
+                f"The portal listens on {args.listen}: whoever reaches it can run commands as "
+                "you. Use it in a closed network or behind a firewall."
+            )
+        if args.detach:
+            return 0
+        supervisor = Supervisor(
+            started[0],
+            patience=Patience(args.restart, args.idle),
+            portal=portal,
+            say=_say,
+            adopt=started.append,
+        )
         done = supervisor.watch()
-    except (KeyboardInterrupt, SystemExit):
-        supervisor.stop()
-        _say(stopped)
+    except BaseException as error:
+        if started:
+            stop_manager(started[-1])
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                _say(_stopped(started[-1].id))
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return _end(args, started[-1], done=done)
+
+
+def _end(args: argparse.Namespace, running: Running, *, done: bool) -> int:
+    from nas_plugin.experiment.launch import stop_manager
+    from nas_plugin.experiment.show import summary
+
     if not done:
-        _say(stopped)
+        _say(_stopped(running.id))
         return 1
-    text, has_result = summary(running.folder)
-    print(text)
-    if not args.keep:
-        supervisor.stop()
+    try:
+        text, has_result = summary(running)
+        print(text)
+    finally:
+        if not args.keep:
+            stop_manager(running)
     if not has_result:
         _say("error: no trial has succeeded; why stands above.")
     return 0 if has_result else 1
+
+
+def _stopped(name: str) -> str:
+    return f"stopped; continue with: nas-plugin experiment resume {name}"
 
 
 def _view(args: argparse.Namespace) -> int:
@@ -173,8 +213,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _stop(args: argparse.Namespace) -> int:
-    from nas_plugin.experiment.launch import find_running
-    from nas_plugin.experiment.supervise import stop_manager
+    from nas_plugin.experiment.launch import find_running, stop_manager
 
     stop_manager(find_running(args.id))
     return 0
@@ -184,9 +223,10 @@ def _show(args: argparse.Namespace) -> int:
     from nas_plugin.experiment.show import experiment_table, report
 
     minimize = [name for name in args.pareto.split(",") if name]
-    table = experiment_table(args.id)
+    damaged: list[str] = []
+    table = experiment_table(args.id, damaged.append)
     print(report(table, args.metric, minimize_metric=args.minimize, pareto_with=minimize, n=args.n))
-    return 0
+    return _name(damaged)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -195,22 +235,24 @@ def _export(args: argparse.Namespace) -> int:
     from nas_plugin.experiment.show import experiment_table
     from nas_plugin.files import write_atomic
 
-    table = experiment_table(args.id)
+    damaged: list[str] = []
+    table = experiment_table(args.id, damaged.append)
     if args.out is None:
         print(results.to_json(table), end="")
-        return 0
+        return _name(damaged)
     writers = {".json": results.to_json, ".csv": results.to_csv}
     if args.out.suffix not in writers:
         raise OptionError(f"--out must end in .json or .csv, got '{args.out}'.")
     write_atomic(args.out, writers[args.out.suffix](table))
-    return 0
+    return _name(damaged)
 
 
 def _check(args: argparse.Namespace) -> int:
     from nas_plugin.experiment.show import check
 
-    print(check(args.id))
-    return 0
+    damaged: list[str] = []
+    print(check(args.id, damaged.append))
+    return _name(damaged)
 
 
 def _register(args: argparse.Namespace) -> int:
@@ -226,6 +268,13 @@ def _guard(args: argparse.Namespace) -> int:
 
     print(guard_option())
     return 0
+
+
+def _name(damaged: list[str]) -> int:
+    """Names the lines of the journal that were left out; returns the exit code."""
+    for problem in damaged:
+        _say(f"left out: {problem}")
+    return 1 if damaged else 0
 
 
 def _say(line: str) -> None:

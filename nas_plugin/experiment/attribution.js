@@ -82,6 +82,7 @@ Module._load = function (request, parent, ...rest) {
   if (/(^|\/)compat$/.test(request) && loaded.V3asV1 && !loaded.V3asV1.isExact) {
     loaded.V3asV1 = exact(loaded.V3asV1, load.call(this, 'common/globals', parent));
     loaded.V3asV1.isExact = true;
+    process.env.NAS_PLUGIN_ROWS = 'exact'; // the tuner, started later, reads it
   }
   return loaded;
 };

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from nas_plugin.errors import ExperimentError
@@ -19,6 +20,8 @@ _TIMEOUT = 20.0
 #: Seconds after a trial's beginning in which the manager may not know it yet.
 _EARLY = 1.0
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+#: Those of an intermediate result, which is worth less waiting.
+_FEW = (0.05, 0.2)
 
 
 class Channel(Protocol):
@@ -77,7 +80,7 @@ class HttpChannel:
     def send(self, metric: dict[str, Any]) -> None:
         command = {"type": "metric", "metric": json.dumps(metric, allow_nan=False)}
         if metric["type"] != "FINAL":
-            self._put(command)
+            self._put(command, _FEW)
             return
         if self._stored is None:
             time.sleep(max(0.0, self._began + _EARLY - time.monotonic()))
@@ -100,14 +103,20 @@ class HttpChannel:
         status, body = self._request("GET", path)
         return status == 200 and bool(json.loads(body))
 
-    def _put(self, command: dict[str, Any]) -> None:
-        status, _ = self._request("PUT", self._path, json.dumps(command))
+    def _put(self, command: dict[str, Any], pauses: Sequence[float] | None = None) -> None:
+        status, _ = self._request("PUT", self._path, json.dumps(command), pauses)
         if not 200 <= status < 300:
             raise ExperimentError(f"The manager refused a '{command['type']}' (HTTP {status}).")
 
-    def _request(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        pauses: Sequence[float] | None = None,
+    ) -> tuple[int, bytes]:
         """Sends a request, again after a pause when nobody listens."""
-        for pause in (*_PAUSES, None):
+        for pause in (*(_PAUSES if pauses is None else pauses), None):
             connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
             try:
                 headers = {"Content-Type": "application/json"} if body else {}

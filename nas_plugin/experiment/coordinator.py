@@ -7,7 +7,7 @@ by the same code that applies the old events when an experiment is resumed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,6 +32,17 @@ class Job:
     parameter: int
     attempt: int
     parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A final result that a trial left on the disk."""
+
+    trial: str
+    parameter: int
+    attempt: int
+    metrics: Mapping[str, Any]
+    architecture: Mapping[str, Any] | None
 
 
 @dataclass
@@ -137,16 +148,35 @@ class Coordinator:
                 return self._job(self.parameters[number], 0)
         return self._orphan()
 
-    def recovered(self, running: list[tuple[int, int]]) -> None:
-        """Takes over after a crash: `running` are the attempts that the manager runs again."""
+    def recovered(self, running: list[tuple[int, int]], kept: Sequence[Kept] = ()) -> None:
+        """Takes over after a crash.
+
+        Args:
+            running: The attempts that the manager runs again.
+            kept: The results that trials left on the disk; those that the tuner has never heard
+                of count, unless the trial runs again.
+        """
         self.sent += len(running)
         again = {parameter for parameter, _ in running}
         self.claims = {t: claim for t, claim in self.claims.items() if t in self._ended}
         for parameter in self.parameters.values():
             parameter.running.clear()
+        for result in kept:
+            self._take(result, set(running))
         for parameter in self.open:
             if parameter.id not in again and parameter.id not in self._again:
                 self._again.append(parameter.id)
+
+    def _take(self, kept: Kept, running: set[tuple[int, int]]) -> None:
+        """Notes a finished trial whose end came while no tuner listened."""
+        parameter = self.parameters.get(kept.parameter)
+        if parameter is None or parameter.told or kept.trial in self._ended:
+            return
+        if kept.attempt in parameter.ended or (kept.parameter, kept.attempt) in running:
+            return
+        self.sent += 1  # by the tuner that died
+        self.result(kept.trial, kept.parameter, kept.attempt, kept.metrics, kept.architecture)
+        self.end(kept.trial, Evidence("SUCCEEDED"))
 
     def claim(self, trial: str, parameter: int | None, attempt: int) -> None:
         """Notes which parameters a trial took."""
@@ -211,7 +241,9 @@ class Coordinator:
             return
         verdict_fields = self._verdict(trial, evidence, parameter.architecture)
         if parameter.told or attempt in parameter.ended:
-            self._record("repeat", trial=trial, parameter=claimed, attempt=attempt)
+            del verdict_fields["outcome"]  # the first copy's counts
+            copy: Event = {"parameter": claimed, "attempt": attempt, **verdict_fields}
+            self._record("repeat", trial=trial, **copy)
             return
         fields: Event = {} if asked else {"asked": False}
         fields |= {"parameter": parameter.id, "attempt": attempt, **verdict_fields}
@@ -231,6 +263,8 @@ class Coordinator:
     def save(self) -> None:
         """Keeps the strategy's state, so that resuming is quick."""
         state = self._strategy.state_dict()
+        if state is None:
+            return
         write_snapshot(self._snapshot, Snapshot(len(self._journal.events), state))
 
     def _settle(self, parameter: NniParameter, verdict: Mapping[str, Any]) -> None:

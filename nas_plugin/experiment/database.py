@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nas_plugin.errors import FileError
-from nas_plugin.experiment.results import Row
+from nas_plugin.experiment.results import REPEATED, Row
 from nas_plugin.experiment.space_format import FIDELITY, label
+from nas_plugin.files import parse_json
 
 _STATUS = {
     "SUCCEEDED": ("succeeded",),
@@ -48,7 +48,7 @@ def database_parameters(experiment: Path) -> dict[str, tuple[int | None, Mapping
     Raises:
         FileError: If there is no database.
     """
-    path = experiment / "db" / "nni.sqlite"
+    path = experiment.resolve() / "db" / "nni.sqlite"
     if not path.is_file():
         raise FileError(f"NNI's database is not at {path}; was the experiment ever started?")
     found: dict[str, tuple[int | None, Mapping[str, Any], str]] = {}
@@ -63,7 +63,7 @@ def database_parameters(experiment: Path) -> dict[str, tuple[int | None, Mapping
             continue
         _, parameters, status = found.get(trial, (None, {}, ""))
         if data and not parameters:
-            parameters = json.loads(data).get("parameters") or {}
+            parameters = parse_json(data, str(path)).get("parameters") or {}
         found[trial] = (number, parameters, event if event.isupper() else status)
     return found
 
@@ -80,7 +80,7 @@ def disagreements(experiment: Path, table: Sequence[Row]) -> list[Disagreement]:
         parameters = {key: value for key, value in parameters.items() if key != FIDELITY}
         if row.parameter is not None and parameters != flat:
             found.append(Disagreement(number, row.trial, "architecture", parameters, flat))
-        allowed = _STATUS.get(status)
+        allowed = None if row.outcome == REPEATED else _STATUS.get(status)
         if allowed is not None and row.outcome not in allowed:
             found.append(Disagreement(number, row.trial, "outcome", status, row.outcome))
     return found

@@ -8,6 +8,7 @@
 //     body that a plain HTML form could send are answered 403; so are such WebSocket upgrades;
 //   * the TensorBoard that the portal starts follows the same address;
 //   * each trial gets the parameters that it was made for (attribution.js);
+//   * a tuner may need long to start (slow_start.js);
 //   * the process, exit code and signal of each trial go to <experiment>/nas_plugin/exits.jsonl,
 //     because NNI's own database keeps neither.
 
@@ -18,6 +19,7 @@ const net = require('node:net');
 const path = require('node:path');
 
 require('./attribution.js');
+require('./slow_start.js');
 
 const LOOPBACK = '127.0.0.1';
 const address = process.env.NAS_PLUGIN_LISTEN || LOOPBACK;

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ FOLDER = "nas_plugin"
 
 _MAX_BYTES = 2**30
 _MAX_LINE = 16 * 2**20
+_SUM = 16
+_LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{%d})"\}\n' % _SUM, re.DOTALL)
 
 
 def journal_path(experiment: Path) -> Path:
@@ -32,7 +36,7 @@ class Journal:
 
     An event is on disk (fsync) when `append` returns. A process that is killed while it writes
     leaves at most an unfinished last line, which is cut off when the journal is opened again;
-    any other damage is an error.
+    any other damage is an error: each line ends with the check sum of what stands before it.
 
     Args:
         path: The file, made if missing.
@@ -58,10 +62,10 @@ class Journal:
         """
         entry = {"n": len(self.events), "time": time.time(), "event": event, **fields}
         try:
-            line = json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n"
+            line = json.dumps(entry, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError) as error:
             raise FileError(f"{self.path}: event '{event}' is not plain JSON: {error}.") from error
-        data = line.encode()
+        data = _signed(line.encode())
         while data:
             data = data[os.write(self._file, data) :]
         os.fsync(self._file)
@@ -73,8 +77,13 @@ class Journal:
         os.close(self._file)
 
 
-def read_journal(path: Path) -> Iterator[Event]:
+def read_journal(path: Path, damaged: Callable[[str], None] | None = None) -> Iterator[Event]:
     """Yields the events of a journal, which another process may be writing.
+
+    Args:
+        path: The file.
+        damaged: Takes the description of a line that was changed or torn, which is then left out;
+            None makes it an error.
 
     Raises:
         FileError: If the file is missing or damaged.
@@ -84,20 +93,65 @@ def read_journal(path: Path) -> Iterator[Event]:
             f"There is no journal at {path}. Only experiments whose tuner is "
             "nas_plugin.experiment.NasTuner have one."
         )
+    expected = 0
     for number, line in read_lines(path, _MAX_BYTES, _MAX_LINE):
         if not line.endswith(b"\n"):
             return
         where = f"{path}, line {number}"
         try:
-            entry = parse_json(line.decode(), where)
-        except UnicodeDecodeError as error:
-            raise FileError(f"{where} is not UTF-8 text. Restore the file from a copy.") from error
-        if not isinstance(entry, dict) or entry.get("n") != number - 1:
-            raise FileError(
-                f"{where}: expected event number {number - 1}; lines are "
-                "missing or were changed. Restore the file from a copy."
-            )
-        yield entry
+            entry = _entry(line, where)
+            found = entry["n"]
+            if found != expected:
+                raise FileError(
+                    f"{where}: expected event number {expected}, found {found}; lines are missing "
+                    "or were changed. Restore the file from a copy."
+                )
+        except _DamagedLineError as error:
+            if damaged is None:
+                raise
+            damaged(str(error))
+            expected += 1
+        except FileError as error:
+            if damaged is None:
+                raise
+            damaged(str(error))
+            if found > expected:  # whole, but others are missing before it
+                expected = found + 1
+                yield entry
+        else:
+            expected += 1
+            yield entry
+
+
+class _DamagedLineError(FileError):
+    """A line of the journal is not what was written."""
+
+
+def _signed(body: bytes) -> bytes:
+    """Returns the line of a JSON object, with the check sum of its text as the last field."""
+    return body[:-1] + b',"sum":"' + _check_sum(body) + b'"}\n'
+
+
+def _check_sum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:_SUM].encode()
+
+
+def _entry(line: bytes, where: str) -> Event:
+    match = _LINE.fullmatch(line)
+    if match is None or _check_sum(match[1] + b"}") != match[2]:
+        problem = "is missing" if match is None else "does not fit"
+        raise _DamagedLineError(
+            f"{where} was changed or torn: its check sum {problem}. Restore the file from a copy."
+        )
+    try:
+        entry = parse_json((match[1] + b"}").decode(), where)
+    except (UnicodeDecodeError, FileError) as error:
+        raise _DamagedLineError(
+            f"{where} is not what this program writes: {error}. Restore the file from a copy."
+        ) from error
+    if not isinstance(entry, dict) or not isinstance(entry.get("n"), int):
+        raise _DamagedLineError(f"{where} is no event. Restore the file from a copy.")
+    return entry
 
 
 def _complete_size(path: Path) -> int:

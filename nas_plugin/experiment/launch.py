@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
-from nas_plugin.errors import ConfigError, ExperimentError, FileError
+from nas_plugin.errors import ExperimentError
+from nas_plugin.experiment.config import has_journal, load_config
 from nas_plugin.experiment.guard import guard_environment
-from nas_plugin.experiment.manager_api import ManagerApi
-from nas_plugin.files import read_yaml
+from nas_plugin.experiment.manager_api import ManagerApi, ManagerGoneError
+from nas_plugin.experiment.processes import end_orphans
+from nas_plugin.experiment.signals import held_signals
+from nas_plugin.files import read_text
 
 Action = Literal["create", "resume", "view"]
-_STARTS = 4
-TUNER_CLASS = "nas_plugin.experiment.NasTuner"
+#: Seconds that a busy machine may take until the manager answers, and then until it has begun.
+START_SECONDS = 180.0
+_POLL = 0.1
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,18 @@ class Running:
         folder: The experiment's folder.
         port: Where its portal listens.
         process: The manager.
+        began: When this manager was started, in seconds since 1970.
+        log_size: The size of the tuner's log before, which earlier managers wrote.
+        has_journal: Whether the tuner is known to be nas_plugin's.
     """
 
     id: str
     folder: Path
     port: int
     process: psutil.Process | subprocess.Popen[bytes] = field(repr=False)
+    began: float = 0.0
+    log_size: int = 0
+    has_journal: bool = True
 
     @property
     def url(self) -> str:
@@ -66,6 +77,10 @@ class Running:
         return isinstance(self.process, subprocess.Popen) and self.process.poll() == 0
 
 
+#: Takes a manager as soon as it runs; whoever takes it ends it.
+Adopt = Callable[[Running], None]
+
+
 @dataclass(frozen=True)
 class Portal:
     """Where the web portal listens.
@@ -81,8 +96,13 @@ class Portal:
     hosts: Sequence[str] = ()
 
 
-def create(config: Path, portal: Portal) -> Running:
+def create(config: Path, portal: Portal, adopt: Adopt | None = None) -> Running:
     """Starts a new experiment from an NNI configuration file.
+
+    Args:
+        config: The file.
+        portal: Where the portal listens.
+        adopt: Is given the manager before this function returns, so that no signal comes between.
 
     Raises:
         ConfigError: If NNI does not accept the file.
@@ -90,48 +110,17 @@ def create(config: Path, portal: Portal) -> Running:
     """
     from nni.experiment import Experiment
 
-    return _start(lambda: Experiment(load_config(config)), "create", portal)
+    return _start(Experiment(load_config(config)), "create", portal, adopt)
 
 
-def resume(experiment_id: str, portal: Portal) -> Running:
-    """Starts the manager of an experiment that was stopped or has crashed."""
-    return _start(lambda: _known(experiment_id), "resume", portal)
+def resume(experiment_id: str, portal: Portal, adopt: Adopt | None = None) -> Running:
+    """Starts the manager of an experiment that was stopped or has crashed; else as `create`."""
+    return _start(_known(experiment_id), "resume", portal, adopt)
 
 
-def view(experiment_id: str, portal: Portal) -> Running:
-    """Starts the portal of an ended experiment; nothing is run."""
-    return _start(lambda: _known(experiment_id), "view", portal)
-
-
-def load_config(path: Path) -> Any:
-    """Returns NNI's configuration object of a YAML file, checked.
-
-    NNI wants a ``codeDirectory`` beside every ``className``; ours needs none and gets one here.
-    """
-    from nni.experiment.config import ExperimentConfig, utils
-
-    try:
-        content = read_yaml(path)
-    except FileError as error:
-        raise ConfigError(str(error)) from error
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} must hold a mapping, found {type(content).__name__}.")
-    content = dict(content)
-    tuner = content.get("tuner")
-    if isinstance(tuner, Mapping) and tuner.get("className") == TUNER_CLASS:
-        content["tuner"] = {"codeDirectory": ".", **tuner}
-    utils.set_base_path(path.resolve().parent)
-    try:
-        config = ExperimentConfig(**content)
-        config.canonical_copy()
-    except (AssertionError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: NNI does not accept the configuration: {error or type(error).__name__}. "
-            "See https://nni.readthedocs.io/en/stable/reference/experiment_config.html"
-        ) from error
-    finally:
-        utils.unset_base_path()
-    return config
+def view(experiment_id: str, portal: Portal, adopt: Adopt | None = None) -> Running:
+    """Starts the portal of an ended experiment; nothing is run; else as `create`."""
+    return _start(_known(experiment_id), "view", portal, adopt)
 
 
 def experiment_folder(experiment_id: str) -> Path:
@@ -211,53 +200,116 @@ def _known(experiment_id: str) -> Any:
     return Experiment(config, id=experiment_id)
 
 
-def _start(make: Callable[[], Any], action: Action, portal: Portal) -> Running:
-    """Starts a manager, again where a busy machine is slower than NNI allows."""
-    from nni.experiment import RunMode
+def _start(experiment: Any, action: Action, portal: Portal, adopt: Adopt | None) -> Running:
+    """Starts a manager, lists it and gives it its configuration; or leaves nothing behind.
 
-    for attempt in range(_STARTS):
-        experiment = make()
-        experiment._action = action
-        port = portal.port if portal.port is not None else free_port()
-        try:
-            with _quiet(), _environment(guard_environment(portal.listen, portal.hosts)):
-                experiment.start(port, False, RunMode.Detach)
-            break
-        except Exception as error:
-            # NNI gives its manager three seconds to answer, and reads "not yet" as broken JSON.
-            if attempt + 1 == _STARTS or not isinstance(error, (ValueError, OSError)):
-                raise ExperimentError(f"NNI could not start the experiment: {error}") from error
-    folder = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id
-    return Running(experiment.id, folder, port, experiment._proc)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps NNI from printing addresses on which the guarded portal does not listen."""
-    logger = logging.getLogger("nni.experiment")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for the processes that are started meanwhile.
-
-    NNI's launcher takes no environment of its own.
+    NNI's own launcher gives the manager three seconds, and leaves it when it is interrupted.
     """
-    # nni's search module asks for a package that nas_plugin does not need, unless told this.
-    added = {"NNI_FRAMEWORK": "none", **variables}
-    before = {name: os.environ.get(name) for name in added}
-    os.environ.update(added)
+    from nni.experiment.launcher import NniManagerArgs
+    from nni.tools.nnictl.config_utils import Experiments
+
+    config, name = experiment.config.canonical_copy(), experiment.id
+    port = portal.port if portal.port is not None else free_port()
+    _check_free(port)
+    parent = Path(config.experiment_working_directory)
+    folder = parent / name
+    (folder / "log").mkdir(parents=True, exist_ok=True)
+    _link(parent / "_latest", name)
+    arguments = NniManagerArgs(action, name, config, port, False, False, None, None)
+    log = folder / "log" / "dispatcher.log"
+    log_size = log.stat().st_size if log.is_file() else 0
+    began = time.time()
+    running: Running | None = None
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        with held_signals():
+            process = _spawn(arguments.to_command_line_args(), folder / "log", portal)
+            running = Running(name, folder, port, process, began, log_size, has_journal(config))
+        _await_answer(running)
+        with held_signals():  # NNI rewrites the file of its list
+            Experiments().add_experiment(
+                name,
+                port,
+                int(began * 1000),
+                arguments.mode,
+                config.experiment_name,
+                pid=process.pid,
+                logDir=str(parent),
+            )
+        running.api.begin(config.json(), START_SECONDS)
+        if adopt is not None:
+            adopt(running)
+        return running
+    except BaseException as error:
+        if running is not None:
+            stop_manager(running, _PATIENCE)
+        if isinstance(error, ExperimentError):
+            raise ExperimentError(f"NNI could not start the experiment: {error}") from error
+        raise
+
+
+def stop_manager(running: Running, patience: float = 40.0) -> None:
+    """Asks the manager to end, ends it if it does not, and then what it leaves behind."""
+    with held_signals():
+        for end in (running.process.terminate, running.process.kill):
+            if running.alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end()
+                deadline = time.monotonic() + patience
+                while running.alive and time.monotonic() < deadline:
+                    time.sleep(_POLL)
+        end_orphans(running.id, running.folder)
+
+
+def _spawn(arguments: Sequence[str], log: Path, portal: Portal) -> subprocess.Popen[bytes]:
+    import nni_node  # type: ignore[import-untyped]
+
+    node = Path(nni_node.__path__[0])
+    command = [node / "node", "--max-old-space-size=4096", "--trace-uncaught", node / "main.js"]
+    # nni's search module asks for a package that nas_plugin does not need, unless told this.
+    added = {"NNI_FRAMEWORK": "none", **guard_environment(portal.listen, portal.hosts)}
+    with (
+        (log / "nnictl_stdout.log").open("ab") as out,
+        (log / "nnictl_stderr.log").open("ab") as err,
+    ):
+        return subprocess.Popen(
+            [*map(str, command), *arguments],
+            cwd=node,
+            env={**os.environ, **added},
+            stdout=out,
+            stderr=err,
+            start_new_session=True,  # Ctrl-C is for us; we end the manager
+        )
+
+
+def _await_answer(running: Running) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(ManagerGoneError):
+            if running.api.status()[0] != "INITIALIZING":
+                return
+        if not running.alive:
+            stderr = running.folder / "log" / "nnictl_stderr.log"
+            lines = read_text(stderr).strip().splitlines() if stderr.is_file() else []
+            words = "\n".join(lines[-5:])
+            raise ExperimentError(f"the manager ended at once. It wrote:\n{words}")
+        if time.monotonic() > deadline:
+            raise ExperimentError(
+                f"the manager did not answer within {START_SECONDS:g} s. Its log: "
+                f"{running.folder / 'log'}. Try again when the machine is less busy."
+            )
+        time.sleep(_POLL)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ExperimentError(
+                f"Port {port} is taken. Give another --port, or none to get a free one."
+            )
+
+
+def _link(link: Path, name: str) -> None:
+    """Makes ``_latest`` name the experiment, as NNI does."""
+    with contextlib.suppress(OSError):
+        link.unlink(missing_ok=True)
+        link.symlink_to(name, target_is_directory=True)

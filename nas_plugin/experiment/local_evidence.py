@@ -8,6 +8,7 @@ from typing import Any
 
 from nas_plugin.errors import FileError
 from nas_plugin.experiment import trial_files
+from nas_plugin.experiment.coordinator import Kept
 from nas_plugin.experiment.journal import FOLDER
 from nas_plugin.experiment.outcome import Evidence
 from nas_plugin.files import open_bounded, parse_json, read_lines
@@ -77,6 +78,17 @@ class LocalEvidence:
         """Returns the result that a trial kept, sent or not."""
         folder = self.folder(trial)
         return trial_files.read_record(folder, trial_files.RESULT) if folder else None
+
+    def kept(self) -> list[Kept]:
+        """Returns the final results of all trials that ran on this machine."""
+        found = []
+        for trial, folder in trial_files.trial_folders(self._experiment).items():
+            record = trial_files.read_record(folder, trial_files.RESULT) or {}
+            parameter, attempt = record.get("parameter"), record.get("attempt")
+            metrics = record.get("metrics")
+            if isinstance(parameter, int) and isinstance(attempt, int) and metrics is not None:
+                found.append(Kept(trial, parameter, attempt, metrics, record.get("architecture")))
+        return found
 
     def of(self, trial: str, status: str) -> Evidence:
         """Returns what is known of a trial's end, beside its result."""

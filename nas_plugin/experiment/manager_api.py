@@ -37,6 +37,10 @@ class ManagerApi:
             return str(answer or "INITIALIZING"), []
         return str(answer["status"]), [str(error) for error in answer.get("errors", [])]
 
+    def begin(self, configuration: Any, timeout: float) -> None:
+        """Gives a new manager its experiment; returns when the tuner's process was started."""
+        self._request("POST", "/experiment", configuration, timeout)
+
     def profile(self) -> dict[str, Any]:
         """Returns the experiment's profile; ``params`` holds its configuration."""
         profile: dict[str, Any] = self._request("GET", "/experiment")
@@ -65,8 +69,8 @@ class ManagerApi:
         """Asks the manager to end its trials and itself."""
         self._request("DELETE", "/experiment")
 
-    def _request(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
+    def _request(self, method: str, path: str, body: Any = None, timeout: float = _TIMEOUT) -> Any:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             text = json.dumps(body) if body is not None else None

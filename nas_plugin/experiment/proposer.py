@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from nas_plugin.errors import OptionError
+from nas_plugin.experiment.nni_tuners import PREFIX, NniProposer
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.strategies import Exhausted, Outcome, Waiting, make_strategy
 
@@ -35,11 +37,35 @@ class Proposer(Protocol):
     def tell(self, proposal: int, metrics: Mapping[str, float] | None, failure: str) -> None:
         """Takes what became of a proposal: its metrics, or None and why it failed."""
 
-    def state_dict(self) -> Mapping[str, Any]:
-        """Returns everything that changes, as plain JSON."""
+    def state_dict(self) -> Mapping[str, Any] | None:
+        """Returns everything that changes, as plain JSON; None if only a replay restores it."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes what `state_dict` returned."""
+
+
+def check_whole(name: str, value: Any, least: int = 0) -> int:
+    """Returns a setting that is a whole number.
+
+    Raises:
+        OptionError: If it is none (True and False included) or smaller than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    return value
+
+
+def make_proposer(
+    name: str, space: SearchSpace, *, seed: int, options: Mapping[str, Any]
+) -> Proposer:
+    """Returns a strategy of nas_plugin, or a tuner of NNI if the name is ``nni.`` and its name.
+
+    Raises:
+        OptionError: If there is none of that name or it does not take the options.
+    """
+    if name.startswith(PREFIX):
+        return NniProposer(name.removeprefix(PREFIX), space, seed=seed, options=options)
+    return StrategyProposer(name, space, seed=seed, options=options)
 
 
 class StrategyProposer:

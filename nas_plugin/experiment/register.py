@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas_plugin.errors import OptionError
-from nas_plugin.experiment.launch import TUNER_CLASS
+from nas_plugin.experiment.config import TUNER_CLASS
 
 
 def register_tuner(name: str) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 from nas_plugin.errors import OptionError
 from nas_plugin.experiment.journal import Event
 
+#: The outcome of a trial that ran what another had ended already; it is kept and never counts.
+REPEATED = "repeated"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -57,7 +60,7 @@ def rows(events: Iterable[Event]) -> list[Row]:
             proposed[event["parameter"], event["attempt"]] = event["time"]
         elif kind == "claim":
             claimed[event["trial"]] = event["time"]
-        elif kind in ("end", "stray"):
+        elif kind in ("end", "stray", "repeat"):
             parameter, attempt = event.get("parameter"), event.get("attempt")
             trial = event["trial"]
             found.append(
@@ -65,7 +68,7 @@ def rows(events: Iterable[Event]) -> list[Row]:
                     trial=trial,
                     parameter=parameter,
                     attempt=attempt if parameter is not None else None,
-                    outcome=event["outcome"],
+                    outcome=REPEATED if kind == "repeat" else event["outcome"],
                     architecture=architectures.get(parameter, event.get("architecture"))
                     if parameter is not None
                     else event.get("architecture"),

@@ -10,7 +10,7 @@ import psutil
 from nas_plugin.errors import ExperimentError
 from nas_plugin.experiment.guard import guard_address
 from nas_plugin.experiment.journal import Journal
-from nas_plugin.experiment.proposer import StrategyProposer
+from nas_plugin.experiment.proposer import Proposer, make_proposer
 from nas_plugin.space.search_space import SearchSpace
 
 
@@ -26,14 +26,14 @@ class Session:
         self._settings = dict(settings)
         self._space = dict(space)
 
-    def make_strategy(self, space: SearchSpace) -> StrategyProposer:
+    def make_strategy(self, space: SearchSpace) -> Proposer:
         """Returns a new strategy.
 
         Raises:
             OptionError: If there is none of that name or it does not take the options.
         """
         name, seed, options = (self._settings[key] for key in ("strategy", "seed", "options"))
-        return StrategyProposer(name, space, seed=seed, options=options)
+        return make_proposer(name, space, seed=seed, options=options)
 
     def check(self, events: Sequence[Mapping[str, Any]], *, resumed: bool) -> None:
         """Compares with the session that began the journal.

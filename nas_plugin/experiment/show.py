@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from nas_plugin.experiment import results
 from nas_plugin.experiment.database import disagreements
 from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.launch import (
+    Running,
     experiment_entry,
     experiment_folder,
     find_running,
@@ -20,9 +21,15 @@ from nas_plugin.experiment.launch import (
 from nas_plugin.experiment.results import Row
 
 
-def experiment_table(name: str) -> list[Row]:
-    """Returns the rows of an experiment given by its id or folder."""
-    return results.rows(read_journal(journal_path(_folder(name))))
+def experiment_table(name: str, damaged: Callable[[str], None] | None = None) -> list[Row]:
+    """Returns the rows of an experiment given by its id or folder.
+
+    Args:
+        name: The id or the folder.
+        damaged: Takes what is wrong with a line of the journal, which is then left out; None makes
+            it an error.
+    """
+    return results.rows(read_journal(journal_path(_folder(name)), damaged))
 
 
 def report(
@@ -42,17 +49,21 @@ def report(
         front = results.pareto(table, higher, lower)
         front.sort(key=lambda row: row.metrics[lower[-1]])
         parts += ["", f"Pareto set: {len(front)} of {len(ranked)}", _lines(front)]
-    bad = [row for row in table if row.outcome != "succeeded"]
+    bad = [row for row in table if row.outcome not in ("succeeded", results.REPEATED)]
     if bad:
         parts += ["", f"not succeeded: {len(bad)} trials"]
         parts += [f"  {_who(row)}  {row.outcome}: {row.message}" for row in bad]
     return "\n".join(parts)
 
 
-def summary(folder: Path) -> tuple[str, bool]:
+def summary(running: Running) -> tuple[str, bool]:
     """Returns the report of an experiment that has just ended, and whether it has any result."""
+    folder = running.folder
     if not journal_path(folder).is_file():
-        return "The experiment is done. It has no journal: its tuner is not nas_plugin's.", True
+        trials = running.api.trials()
+        good = sum(t["status"] == "SUCCEEDED" and bool(t.get("finalMetricData")) for t in trials)
+        text = "It has no journal: its tuner is neither nas_plugin's nor one of NNI's that it runs."
+        return f"done: {good} of {len(trials)} trials have a result. {text}", good > 0
     table = results.rows(read_journal(journal_path(folder)))
     counts = ", ".join(f"{count} {name}" for name, count in results.outcomes(table).items())
     text = f"done: {counts or 'no trial ended'}\n{report(table, n=3)}"
@@ -86,9 +97,9 @@ def listing() -> str:
     return "\n".join(lines) or "no experiments"
 
 
-def check(name: str) -> str:
-    """Returns the rows of NNI's database that are wrong."""
-    table = experiment_table(name)
+def check(name: str, damaged: Callable[[str], None] | None = None) -> str:
+    """Returns the rows of NNI's database that are wrong; `damaged` as in `experiment_table`."""
+    table = experiment_table(name, damaged)
     wrong = disagreements(_folder(name), table)
     lines = [f"{len(wrong)} of {len(table)} rows of NNI's database disagree with the journal"]
     for row in wrong:
@@ -99,7 +110,7 @@ def check(name: str) -> str:
 
 
 def _folder(name: str) -> Path:
-    path = Path(name)
+    path = Path(name).resolve()
     return path if journal_path(path).is_file() else experiment_folder(name)
 
 

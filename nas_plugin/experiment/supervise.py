@@ -9,9 +9,10 @@ from typing import Literal
 
 from nas_plugin.errors import ExperimentError
 from nas_plugin.experiment.journal import journal_path, read_journal
-from nas_plugin.experiment.launch import Portal, Running, resume
+from nas_plugin.experiment.launch import Adopt, Portal, Running, resume, stop_manager
+from nas_plugin.experiment.local_evidence import LocalEvidence
 from nas_plugin.experiment.manager_api import ManagerGoneError
-from nas_plugin.experiment.processes import dispatcher_alive, end_orphans
+from nas_plugin.experiment.processes import dispatcher_alive
 from nas_plugin.files import open_bounded, parse_json, read_lines
 
 Trouble = Literal["manager", "dispatcher", "idle", "error"]
@@ -46,16 +47,26 @@ class Supervisor:
 
     Args:
         running: The experiment's manager.
+        patience: How much trouble is borne.
+        portal: Where the portal listens; after a restart on another port.
         say: Takes a line for the user.
+        adopt: Takes the manager of each restart as soon as it runs.
     """
 
     def __init__(
-        self, running: Running, *, patience: Patience, portal: Portal, say: Callable[[str], None]
+        self,
+        running: Running,
+        *,
+        patience: Patience,
+        portal: Portal,
+        say: Callable[[str], None],
+        adopt: Adopt | None = None,
     ) -> None:
         self.running = running
         self._patience = patience
         self._portal = portal
         self._say = say
+        self._adopt = adopt
         self._restarts = 0
         self._slow_starts = 0
         self._changed = time.monotonic()
@@ -108,7 +119,10 @@ class Supervisor:
                 more = (
                     " Further ones are listed at the end." if self._told == _FAILURES_TOLD else ""
                 )
-                self._say(f"trial {event.get('trial')} {outcome}: {event.get('message')}{more}")
+                trial = str(event.get("trial"))
+                self._say(f"trial {trial} {outcome}: {event.get('message')}{more}")
+                for words in LocalEvidence(self.running.folder).last_words(trial).splitlines():
+                    self._say(f"    {words}")
                 if more:
                     return
 
@@ -159,41 +173,28 @@ class Supervisor:
         self._say(why)
         self.stop()
         portal = Portal(None, self._portal.listen, self._portal.hosts)
-        self.running = resume(self.running.id, portal)
+        self.running = resume(self.running.id, portal, self._adopt)
         self._changed, self._seen = time.monotonic(), {}
         self._say(f"The portal is now at {self.running.url}")
 
 
-def stop_manager(running: Running, patience: float = 40.0) -> None:
-    """Asks the manager to end, ends it if it does not, and then what it leaves behind."""
-    for end in (running.process.terminate, running.process.kill):
-        if running.alive:
-            end()
-            deadline = time.monotonic() + patience
-            while running.alive and time.monotonic() < deadline:
-                time.sleep(0.1)
-    end_orphans(running.id, running.folder)
-
-
 def tuner_mistake(running: Running) -> str | None:
-    """Returns the text of the tuner's own error in the latest session."""
+    """Returns the text of the tuner's own error since this manager was started."""
     path = journal_path(running.folder)
     mistake = None
     if path.is_file():
         for event in read_journal(path):
-            if event["event"] == "session":
-                mistake = None
-            elif event["event"] == "error":
+            if event["event"] == "error" and event["time"] >= running.began:
                 mistake = event["message"]
     return mistake
 
 
 def last_words(running: Running) -> str:
-    """Returns the last line that the tuner's process wrote."""
+    """Returns the last line that the tuner's process wrote since this manager was started."""
     path = running.folder / "log" / "dispatcher.log"
     if not path.is_file():
         return ""
     with open_bounded(path, _MAX_LOG) as log:
-        log.seek(max(0, path.stat().st_size - _TAIL))
+        log.seek(max(running.log_size, path.stat().st_size - _TAIL))
         lines = log.read().decode(errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nas_plugin.errors import ExperimentError
+from nas_plugin.errors import ExperimentError, NasError
 from nas_plugin.experiment import trial_files
 from nas_plugin.experiment.channel import Channel, HttpChannel, NniChannel
 from nas_plugin.experiment.events import EventWriter
@@ -40,6 +41,8 @@ class CurrentTrial:
         self._architecture: Mapping[str, Any] | None = None
         self._writer: EventWriter | None = None
         self._step = 0
+        #: What failed for an intermediate result: "sent" or "written".
+        self._unable: set[str] = set()
 
     @property
     def managed(self) -> bool:
@@ -71,19 +74,43 @@ class CurrentTrial:
 
     def report_intermediate(self, metrics: Any) -> None:
         """Reports a point of the training curve; see `report_intermediate`."""
-        parsed = self._parse(metrics)
-        self._send("PERIODICAL", parsed, self._step)
-        self._note("intermediate", parsed, self._step)
-        self._step += 1
+        if self.managed:
+            self._claimed()
+        step, self._step = self._step, self._step + 1
+        try:
+            parsed = parse_metrics(metrics)
+        except MetricError as error:
+            _warn(f"Intermediate result {step} is left out. {error}")
+            return
+        # A point of the curve is worth less than the trial: what goes wrong is said, once a kind.
+        self._try("sent", step, lambda: self._send("PERIODICAL", parsed, step))
+        self._try("written", step, lambda: self._note("intermediate", parsed, step))
+
+    def _try(self, part: str, step: int, action: Callable[[], None]) -> None:
+        if part in self._unable:
+            return
+        try:
+            action()
+        except Exception as error:
+            self._unable.add(part)
+            _warn(
+                f"Intermediate result {step} cannot be {part}, nor are the next: {error} "
+                "The trial continues."
+            )
 
     def report_final(self, metrics: Any) -> None:
         """Reports the trial's result; see `report_final`."""
         parsed = self._parse(metrics)
+        kept = False
         if self.folder is not None:
             record = self._claimed() | {"metrics": parsed, "architecture": self._architecture}
-            trial_files.write_record(self.folder, trial_files.RESULT, record)
-        self._note("final", parsed, self._step)
-        self._send_final(parsed)
+            try:
+                trial_files.write_record(self.folder, trial_files.RESULT, record)
+                self._note("final", parsed, self._step)
+                kept = True
+            except (NasError, OSError) as error:  # a full disk: the manager still takes it
+                _warn(f"The result cannot be kept in {self.folder}: {error}")
+        self._send_final(parsed, kept=kept)
 
     def tensorboard_folder(self) -> Path | None:
         """Returns the folder whose events the portal's TensorBoard button shows."""
@@ -105,7 +132,7 @@ class CurrentTrial:
             _keep_exception(self.folder)
             if previous is not None and _is_result_of(previous, claim):
                 self._architecture = previous["architecture"]
-                self._send_final(previous["metrics"])
+                self._send_final(previous["metrics"], kept=True)
                 raise SystemExit(0)
         return record
 
@@ -139,19 +166,19 @@ class CurrentTrial:
                 trial_files.write_record(self.folder, trial_files.RESULT, record)
             raise
 
-    def _send_final(self, metrics: Reported) -> None:
+    def _send_final(self, metrics: Reported, *, kept: bool) -> None:
         try:
             self._send("FINAL", metrics, 0)
         except ExperimentError as error:
-            if self.folder is None:
+            if not kept:
                 raise
             # The tuner takes the result from the file when it resumes or hears of the end.
-            print(f"{error} The result is kept in {self.folder}.", file=sys.stderr)
+            _warn(f"{error} The result is kept in {self.folder}.")
 
     def _send(self, kind: str, metrics: Reported, sequence: int) -> None:
         if not self.managed:
             shown = " ".join(f"{name}={value:.6g}" for name, value in metrics.items())
-            print(f"{'final' if kind == 'FINAL' else 'intermediate'} result: {shown}")
+            _print(f"{'final' if kind == 'FINAL' else 'intermediate'} result: {shown}")
             return
         claimed = self._claimed()
         # One plain number is what every tuner and assessor of NNI understands.
@@ -201,11 +228,14 @@ def current_trial() -> CurrentTrial:
 def report_intermediate(metrics: Any) -> None:
     """Reports a point of the training curve, for example an epoch's accuracy.
 
+    Never ends the trial: a value that is no finite number is left out, and a manager that does not
+    answer or a full disk ends the curve; each is said on standard error.
+
     Args:
         metrics: A number, or a dict of numbers with the key ``default``.
 
     Raises:
-        MetricError: If a value is no finite number.
+        ExperimentError: If the trial has not asked for its architecture yet.
     """
     current_trial().report_intermediate(metrics)
 
@@ -242,6 +272,20 @@ def fidelity() -> float | None:
     """
     trial = current_trial()
     return trial.parameters().get(FIDELITY) if trial.managed else None
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader has left (`python train.py | head`); so that the interpreter's last flush
+        # does not fail as well, what follows is written nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_result_of(record: dict[str, Any], claim: dict[str, Any]) -> bool:

@@ -21,12 +21,13 @@ import psutil
 from nni.runtime.msg_dispatcher import MsgDispatcher
 from nni.runtime.tuner_command_channel import CommandType
 
-from nas_plugin.errors import ExperimentError, NasError, OptionError
+from nas_plugin.errors import ExperimentError, NasError
 from nas_plugin.experiment.coordinator import Coordinator, Job
 from nas_plugin.experiment.guard import ADVICE, guard_address
 from nas_plugin.experiment.journal import Journal, journal_path
 from nas_plugin.experiment.local_evidence import LocalEvidence
 from nas_plugin.experiment.manager_api import ManagerApi, ManagerGoneError
+from nas_plugin.experiment.proposer import check_whole
 from nas_plugin.experiment.session import Session
 from nas_plugin.experiment.space_format import from_nni
 from nas_plugin.experiment.trial_limit import TrialLimit
@@ -125,7 +126,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
             for record in records
             if isinstance(record.get("parameter_id"), int)
         ]
-        self._search.recovered(running)
+        self._search.recovered(running, self._local.kept() if self._resumed else ())
         self._owed -= len(running)
 
     def handle_report_metric_data(self, data: dict[str, Any]) -> None:
@@ -174,8 +175,8 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         return self._coordinator
 
     def _configure(self) -> None:
-        if not isinstance(self._retries, int) or self._retries < 0:
-            raise OptionError(f"retries must be an integer of at least 0, got {self._retries!r}.")
+        check_whole("retries", self._retries)
+        check_whole("seed", self._settings["seed"])
         self._local = LocalEvidence(self._experiment)
         self.assessor = _configured_assessor()
 

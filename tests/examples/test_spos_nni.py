@@ -31,7 +31,7 @@ def run(place: Place, name: str, *flags: str) -> None:
 
 def test_nni_accepts_the_configuration_of_the_example() -> None:
     pytest.importorskip("nni")
-    from nas_plugin.experiment.launch import load_config
+    from nas_plugin.experiment.config import load_config
 
     config = load_config(SCRIPTS / "nni.yml")
     assert config.canonical_copy().search_space == json.loads(

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from nas_plugin.errors import ExperimentError, OptionError
-from nas_plugin.experiment.coordinator import Coordinator
+from nas_plugin.experiment.coordinator import Coordinator, Kept
 from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.outcome import Evidence
 from nas_plugin.experiment.proposer import StrategyProposer
@@ -132,7 +132,8 @@ def check(journal, budget, ran):
         if row.outcome == "succeeded":
             assert row.metrics["default"] == value(row.architecture)
             assert ran[row.trial] == row.architecture
-    keys = [(r.parameter, r.attempt) for r in table if r.parameter is not None]
+    counted = [r for r in table if r.parameter is not None and r.outcome != "repeated"]
+    keys = [(r.parameter, r.attempt) for r in counted]
     assert max(Counter(keys).values()) == 1
     tells = [e["parameter"] for e in journal.events if e["event"] == "tell"]
     assert sorted(tells) == list(range(budget))
@@ -336,6 +337,49 @@ def test_a_trial_that_ran_another_architecture_does_not_count(tmp_path):
     coordinator.result("T", job.parameter, job.attempt, 1.0, other)
     coordinator.end("T", Evidence("SUCCEEDED", 0))
     assert [r.outcome for r in rows(journal.events)] == ["wrong_architecture"]
+    journal.close()
+
+
+@pytest.mark.parametrize("runs_again", [False, True])
+def test_a_result_on_the_disk_is_taken_when_the_tuner_died_first(tmp_path, runs_again):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=2)
+    jobs = [coordinator.next_job(2), coordinator.next_job(2)]
+    journal.close()  # the tuner dies; the first trial ends after it
+
+    journal = Journal(path)
+    strategy = Sampler()
+    coordinator = Coordinator(journal, SPACE, strategy, retries=2)
+    ran = from_parameters(jobs[0].parameters, SPACE).to_json()
+    kept = Kept("T", 0, 0, {"default": value(ran)}, ran)
+    coordinator.recovered([(0, 0)] if runs_again else [], [kept, Kept("X", 9, 0, {}, None)])
+
+    if runs_again:  # the manager runs it once more, and it reports what it has
+        assert rows(journal.events) == [] and coordinator.living == 1
+    else:
+        (row,) = rows(journal.events)
+        assert (row.trial, row.parameter, row.outcome) == ("T", 0, "succeeded")
+        assert row.metrics == {"default": value(ran)} and row.architecture == ran
+        assert strategy.told == [(0, {"default": value(ran)}, "")] and coordinator.living == 0
+    again = coordinator.next_job(2)
+    assert (again.parameter, again.attempt) == (1, 1) and coordinator.next_job(2) is None
+    journal.close()
+
+
+def test_a_copy_is_kept_and_does_not_count(tmp_path):
+    journal = Journal(tmp_path / "j")
+    coordinator = Coordinator(journal, SPACE, Sampler(), retries=2)
+    job = coordinator.next_job(1)
+    for trial, metric in (("A", 1.0), ("B", 2.0)):
+        coordinator.result(trial, job.parameter, job.attempt, metric, None)
+        coordinator.end(trial, Evidence("SUCCEEDED", 0))
+    table = rows(journal.events)
+    assert [(r.trial, r.outcome, r.metrics) for r in table] == [
+        ("A", "succeeded", {"default": 1.0}),
+        ("B", "repeated", {"default": 2.0}),
+    ]
+    assert [r.trial for r in succeeded(table)] == ["A"]
     journal.close()
 
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from nas_plugin.errors import ConfigError
-from nas_plugin.experiment.launch import load_config
+from nas_plugin.experiment.config import load_config
 from nas_plugin.experiment.space_format import from_nni, to_nni
 from tests.experiment.conftest import ROOT
 
@@ -27,9 +28,8 @@ def home(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_nni_accepts_every_configuration_of_the_examples(path, home):
     config = load_config(path)
-    assert config.canonical_copy().search_space == json.loads(
-        (EXAMPLES / config.search_space_file).read_text()
-    )
+    named = yaml.safe_load(path.read_text())["searchSpaceFile"]
+    assert config.canonical_copy().search_space == json.loads((EXAMPLES / named).read_text())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -58,7 +59,11 @@ def test_an_event_is_on_disk_when_append_returns(tmp_path):
 @pytest.mark.parametrize("change", ["drop", "swap", "garbage", "foreign"])
 def test_a_changed_journal_is_refused_with_its_line(tmp_path, change):
     path = tmp_path / "journal.jsonl"
-    lines = [json.dumps({"n": i, "event": "ask"}) for i in range(4)]
+    journal = Journal(path)
+    for number in range(4):
+        journal.append("ask", parameter=number)
+    journal.close()
+    lines = path.read_text().splitlines()
     if change == "drop":
         del lines[1]
     elif change == "swap":
@@ -67,7 +72,7 @@ def test_a_changed_journal_is_refused_with_its_line(tmp_path, change):
         lines[1] = "{"
     else:
         lines[1] = "[1]"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("".join(f"{line}\n" for line in lines))
     with pytest.raises(FileError, match="line 2"):
         list(read_journal(path))
 
@@ -97,3 +102,52 @@ def test_a_reader_may_read_while_another_writes(tmp_path):
     os.close(handle)
     assert len(list(read_journal(path))) == 1
     journal.close()
+
+
+def written(path):
+    journal = Journal(path)
+    for number, value in enumerate((0.5, 0.75, 0.25)):
+        journal.append("end", parameter=number, metrics={"default": value})
+    journal.close()
+    return path.read_bytes()
+
+
+def test_the_check_sum_is_that_of_the_line_before_it(tmp_path):
+    for line in written(tmp_path / "j").splitlines():
+        entry = json.loads(line)
+        body = line[: line.index(b',"sum"')] + b"}"
+        assert entry["sum"] == hashlib.sha256(body).hexdigest()[:16]
+
+
+def test_every_flipped_bit_of_a_line_is_noticed(tmp_path):
+    path = tmp_path / "j"
+    whole = written(path)
+    start = whole.index(b"\n") + 1
+    end = whole.index(b"\n", start)
+    for place in range(start, end):
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            with pytest.raises(FileError, match="line 2"):
+                list(read_journal(path))
+
+
+@pytest.mark.parametrize("value", ["NaN", "9e99", "0.76"])
+def test_an_edited_line_is_named_and_left_out(tmp_path, value):
+    path = tmp_path / "j"
+    path.write_bytes(written(path).replace(b"0.75", value.encode()))
+    named = []
+    events = list(read_journal(path, named.append))
+    assert [event["parameter"] for event in events] == [0, 2]
+    assert len(named) == 1 and "line 2" in named[0] and "check sum" in named[0]
+
+
+def test_missing_and_doubled_lines_are_named_and_nothing_counts_twice(tmp_path):
+    path = tmp_path / "j"
+    first, second, third = written(path).splitlines(keepends=True)
+    named = []
+    path.write_bytes(first + third + third + second)
+    events = list(read_journal(path, named.append))
+    assert [event["parameter"] for event in events] == [0, 2]
+    assert [name.split(":")[0][-6:] for name in named] == ["line 2", "line 3", "line 4"]

@@ -50,6 +50,7 @@ def test_rows_keep_attempts_times_and_outcomes(table):
         ("T1", None, None, "failed"),
         ("T2", 0, 1, "succeeded"),
         ("T3", 1, 0, "succeeded"),
+        ("T4", 0, 0, "repeated"),
         ("T5", None, None, "succeeded"),
     ]
     assert (table[0].proposed, table[0].claimed, table[0].ended) == (1.0, 3.0, 4.0)
@@ -79,14 +80,14 @@ def test_the_report_names_every_failure(table):
     text = report(table, pareto_with=["params"])
     assert "best 2 of 2 by default" in text and "Pareto set: 2 of 2" in text
     assert "[0, trial T0]  killed: by SIGKILL" in text and "[trial T1]  failed" in text
-    assert "[0, attempt 2, trial T2]" in text
+    assert "[0, attempt 2, trial T2]" in text and "T4" not in text
 
 
 def test_exports_hold_every_row(table):
     loaded = json.loads(results.to_json(table))
-    assert len(loaded) == 5 and loaded[0]["architecture"] == {"a": "x", "b": ["p", "q"]}
+    assert len(loaded) == 6 and loaded[0]["architecture"] == {"a": "x", "b": ["p", "q"]}
     rows = list(csv.DictReader(io.StringIO(results.to_csv(table))))
-    assert [row["trial"] for row in rows] == ["T0", "T1", "T2", "T3", "T5"]
+    assert [row["trial"] for row in rows] == ["T0", "T1", "T2", "T3", "T4", "T5"]
     assert rows[0]["b"] == "p+q" and rows[3]["b"] == "" and rows[2]["params"] == "30"
     assert rows[1]["seconds"] == ""
 

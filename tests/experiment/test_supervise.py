@@ -44,5 +44,5 @@ def test_a_summary_says_whether_there_is_a_result(tmp_path, outcome):
     fields = {"trial": "T", "parameter": 0, "attempt": 0, "architecture": {"a": "x"}}
     journal.append("end", **fields, outcome=outcome, metrics={"default": 1.0}, message="why")
     journal.close()
-    text, has_result = summary(tmp_path)
+    text, has_result = summary(Running("none", tmp_path, 9, None))
     assert text.startswith(f"done: 1 {outcome}") and has_result == (outcome == "succeeded")

@@ -237,3 +237,84 @@ def test_nnis_own_report_functions_may_be_mixed_in(manager, tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert [(m["parameter_id"], json.loads(m["value"])) for m in manager.metrics] == [(4, 0.125)]
+
+
+def test_an_intermediate_result_never_ends_a_trial_whose_manager_is_gone(manager, tmp_path, capsys):
+    trial = CurrentTrial(manager.environment(tmp_path))
+    trial.parameters()
+    trial.report_intermediate(0.25)
+    manager.close()
+    for value in (0.5, 0.75):
+        trial.report_intermediate(value)
+    said = capsys.readouterr().err
+    assert said.count("cannot be sent") == 1 and "The trial continues" in said
+    lines = [json.loads(line) for line in (trial.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["default"] for line in lines] == [0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("odd")])
+def test_a_full_disk_ends_the_curve_and_not_the_trial(
+    manager, tmp_path, monkeypatch, capsys, error
+):
+    trial = CurrentTrial(manager.environment(tmp_path))
+    trial.parameters()
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(trial, "_note", full)
+    for value in (0.25, 0.5):
+        trial.report_intermediate(value)
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    assert [json.loads(m["value"]) for m in manager.metrics] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "good", {"loss": 1.0}, None])
+def test_an_intermediate_result_that_is_no_number_is_left_out_and_said(
+    manager, tmp_path, capsys, value
+):
+    trial = CurrentTrial(manager.environment(tmp_path))
+    trial.parameters()
+    trial.report_intermediate(value)
+    trial.report_intermediate(0.5)
+    assert "Intermediate result 0 is left out" in capsys.readouterr().err
+    assert [(m["sequence"], json.loads(m["value"])) for m in manager.metrics] == [(1, 0.5)]
+    trial.report_final(0.75)
+    assert trial_files.read_record(trial.folder, trial_files.RESULT)["metrics"] == {"default": 0.75}
+
+
+def test_a_result_that_the_disk_does_not_take_is_sent(manager, tmp_path, monkeypatch, capsys):
+    trial = CurrentTrial(manager.environment(tmp_path))
+    trial.parameters()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trial_files, "write_record", full)
+    trial.report_final(0.5)
+    assert "cannot be kept" in capsys.readouterr().err
+    assert [json.loads(m["value"]) for m in manager.metrics] == [0.5]
+    manager.close()
+    with pytest.raises(ExperimentError, match="Nobody answers"):  # lost: that must not be silent
+        trial.report_final(0.5)
+
+
+def test_by_hand_a_reader_that_has_left_does_not_end_the_training():
+    script = (
+        "import sys\n"
+        "from nas_plugin.experiment import report_final, report_intermediate\n"
+        "for step in range(2000): report_intermediate(step / 2000)\n"
+        "report_final(1.0); print('trained', file=sys.stderr)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={k: v for k, v in os.environ.items() if not k.startswith("NNI_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0 and said == "trained\n"

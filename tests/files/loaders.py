@@ -343,7 +343,7 @@ def _snapshot(path: Path) -> Any:
 
 
 def _config(path: Path) -> Any:
-    from nas_plugin.experiment.launch import load_config
+    from nas_plugin.experiment.config import load_config
 
     return load_config(path)
 
@@ -399,7 +399,10 @@ _EXITS = _jsonl(
     {"event": "start", "trial": "t", "pid": 3},
     {"event": "exit", "trial": "t", "pid": 3, "code": 1, "signal": None},
 )
-_JOURNAL = _jsonl({"n": 0, "event": "ask", "time": 1.0}, {"n": 1, "event": "end", "time": 2.0})
+_JOURNAL = (
+    b'{"n":0,"event":"ask","time":1.0,"sum":"85f53cf3580b3397"}\n'
+    b'{"n":1,"event":"end","time":2.0,"sum":"61a4c9459713d3aa"}\n'
+)
 _SPACE = {"op": {"_type": "layer_choice", "_value": ["a", "b"]}}
 
 
@@ -513,11 +516,12 @@ LOADERS: dict[str, Loader] = {
         ("experiment.local_evidence:_read",)),
     "snapshot": Loader("snapshot.json", b'{"events": 3, "state": {"a": [1, 2.5]}}', _snapshot,
         ("experiment.snapshot:read_snapshot",)),
-    "experiment file": Loader("e.yml", _YAML, _config, ("experiment.launch:load_config",)),
+    "experiment file": Loader("e.yml", _YAML, _config, ("experiment.config:load_config",)),
 }  # fmt: skip
 
 #: Functions whose file is not read as data, each with its reason.
 NOT_DATA = {
+    "experiment.launch:_await_answer": "prints the end of a log, whatever it holds",
     "experiment.local_evidence:last_words": "keeps the end of a log, whatever it holds",
     "experiment.supervise:_tell_failures": "the journal, which `read_journal` reads as a whole",
     "experiment.supervise:last_words": "prints the end of a log, whatever it holds",
