@@ -29,13 +29,22 @@ template <class S> class Backward {
   void run() {
     if (wants_weights_) inputs_.fill(call_);
     const Index image = call_.pixels * call_.cs, slots = call_.slots.size();
+    while (first_ < call_.T && gradients_[first_] == nullptr) first_++;
     if (gx_ != nullptr) {
-      if (call_.relu_input) through_[1].zeros(call_.N * call_.padded_image);
-      if (call_.plain_input) through_[0].zeros(call_.N * call_.padded_image);
-      if (identity_ || pools_) around_.zeros(call_.N * call_.H * call_.W * call_.cs_in);
+      for (const auto& unit : units_) {
+        if (!unit.first_read || writer_[unit.u.relu] != nullptr) continue;
+        writer_[unit.u.relu] = &unit;
+        Array<S>& to = through_[unit.u.relu];
+        if (unit.overwrites() && first_ < call_.T) to.resize(call_.N * call_.padded_image);
+        else to.zeros(call_.N * call_.padded_image);
+      }
+      const Index around = call_.N * call_.H * call_.W * call_.cs_in;
+      if (identity_ && first_ < call_.T) around_.resize(around);
+      else if (identity_ || pools_) around_.zeros(around);
       pooled_.resize(slots);
       for (Index s = 0; s < slots; s++)
-        if (call_.slots[s].shared) pooled_[s].zeros(call_.N * image);
+        if (call_.slots[s].shared && first_ < call_.T) pooled_[s].resize(call_.N * image);
+        else if (call_.slots[s].shared) pooled_[s].zeros(call_.N * image);
       pooled_by_y_.zeros(slots * call_.cs), pooled_constant_.zeros(slots * call_.cs);
     }
     inner_.resize(slots);
@@ -177,14 +186,14 @@ template <class S> class Backward {
                             call_.c_out, cs, left, unused.data(), unused.data() + cs);
       g = left, step = cs;
     }
-    S* gy = scratch.get<S>(Scratch::kRows, pixels * cs);
-    norm_gradient<S>(g, step, y, &by_g_[slot * cs], &by_y_[slot * cs], &constant_[slot * cs], pixels,
-                     step == cs ? cs : call_.c_out, cs, gy);
+    const BeforeNorm<S> gy{g, step, step == cs ? cs : call_.c_out, y, &by_g_[slot * cs], &by_y_[slot * cs],
+                           &constant_[slot * cs], cs};
     if (unit.first_read) {
       const S* in = gw == nullptr ? nullptr : unit.input(inputs_.of(unit.u), t, n, nullptr, nullptr);
       S* gx = gx_ == nullptr ? nullptr
                              : through_[unit.u.relu].data() + n * call_.padded_image + call_.pad * (call_.row + call_.cs_in);
-      return unit.backward(gy, in, packed, gw, gx, call_.row, true);
+      const bool writes = t == first_ && writer_[unit.u.relu] == &unit && unit.overwrites();
+      return unit.backward(gy, in, packed, gw, gx, call_.row, !writes);
     }
     const Index from = unit.u.from;
     const S *scale = &scale_[from * cs], *shift = &shift_[from * cs];
@@ -198,23 +207,31 @@ template <class S> class Backward {
   // What reaches x through pools and identities, not through a ReLU.
   void pass_around(Index t, Index n) {
     const Index cs = call_.cs, pixels = call_.pixels;
-    for (Index k = 0; k < candidates(); k++) {
-      const auto& candidate = call_.candidates[k];
-      if (candidate.form == kIdentity) {
-        Array<S> times(cs);
-        std::fill_n(times.data(), cs, static_cast<S>(call_.coefficient(t, candidate)));
-        add_scaled<S>(gradient(t, n), times.data(), pixels, call_.c_out, cs, around_.data() + n * pixels * cs);
-      }
+    double times = 0;
+    for (const auto& candidate : call_.candidates)
+      if (candidate.form == kIdentity) times += call_.coefficient(t, candidate);
+    if (identity_) {
+      Array<S> scale(cs);
+      std::fill_n(scale.data(), cs, static_cast<S>(times));
+      add_to(around_, t, n, scale.data());
+    }
+    for (const auto& candidate : call_.candidates) {
       if (candidate.form != kMaxPool && candidate.form != kAveragePool) continue;
       const Index slot = candidate.slot;
-      add_scaled<S>(gradient(t, n), &by_g_[slot * cs], pixels, call_.c_out, cs,
-                    pooled_[slot].data() + n * pixels * cs);
+      add_to(pooled_[slot], t, n, &by_g_[slot * cs]);
       if (n == 0)
         for (Index c = 0; c < cs; c++) {
           pooled_by_y_[slot * cs + c] += by_y_[slot * cs + c];
           pooled_constant_[slot * cs + c] += constant_[slot * cs + c];
         }
     }
+  }
+
+  // Adds an edge's gradient, scaled per channel; the first edge's is written over what was there.
+  void add_to(Array<S>& sum, Index t, Index n, const S* scale) {
+    S* out = sum.data() + n * call_.pixels * call_.cs;
+    if (t == first_) add_scaled<S, false>(gradient(t, n), scale, call_.pixels, call_.c_out, call_.cs, out);
+    else add_scaled<S, true>(gradient(t, n), scale, call_.pixels, call_.c_out, call_.cs, out);
   }
 
   // Through the pools, once for all edges, and into x's own gradient.
@@ -251,6 +268,8 @@ template <class S> class Backward {
   Index parts_;
   std::vector<UnitOf<S>> units_;
   Inputs<S> inputs_;
+  Index first_ = 0;                                // the first edge with a gradient
+  const UnitOf<S>* writer_[2] = {};                // which unit is the first to reach x's gradient
   Array<double> sums_, products_;                                   // (slots + 1, N, cs)
   Array<S> by_g_, by_y_, constant_, scale_, shift_, mean_;          // (slots, cs), of one edge
   Array<S> through_[2], around_, pooled_by_y_, pooled_constant_;    // gradients of x, by their way

@@ -47,7 +47,7 @@ NAS_INLINE void depthwise_pixels(const Depthwise<S>& p, const S* in, const S* ke
   for (int x = 0; x < X; x++) store(out + x * p.cs, p.add ? load(out + x * p.cs) + sum[x] : sum[x]);
 }
 
-template <class S, int K, int ST, int D> void depthwise_forward(const Depthwise<S>& p) {
+template <class S, int K, int ST, int D> void depthwise_forward(Depthwise<S> p) {
   for (Index c = 0; c < p.cs; c += kLanes<S>) {
     for (Index y = 0; y < p.rows; y++) {
       const S* in = p.in + y * ST * p.in_row + c;
@@ -158,7 +158,7 @@ template <class S> void depthwise_transposed(const Depthwise<S>& p) {
 
 // Adds to R rows of the kernel's gradient. The sums of R * K taps stay in registers.
 template <class S, int K, int ST, int D, int R>
-void depthwise_kernel_rows(const Depthwise<S>& p, const S* grad, Index grad_row, Index first) {
+void depthwise_kernel_rows(Depthwise<S> p, const S* grad, Index grad_row, Index first) {
   constexpr int X = 4;
   for (Index c = 0; c < p.cs; c += kLanes<S>) {
     S* out = p.out + first * K * p.cs + c;

@@ -34,13 +34,14 @@ constexpr int kTileVectors = kRegisters == 32 ? 3 : 2;
 template <class S, int M, int N, bool ADD>
 NAS_INLINE void product_tile(const Product<S>& p, Index pixel, const S* b, Index column) {
   const S* a[M];
+  S* c[M];
   Vec<S> sum[M][N];
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++) {
     a[m] = p.a + p.a_rows[pixel + m];
+    c[m] = p.c + p.c_rows[pixel + m] + column;
 #pragma GCC unroll 4
-    for (int n = 0; n < N; n++)
-      sum[m][n] = ADD ? load(p.c + p.c_rows[pixel + m] + column + n * kLanes<S>) : Vec<S>{};
+    for (int n = 0; n < N; n++) sum[m][n] = ADD ? load(c[m] + n * kLanes<S>) : Vec<S>{};
   }
   for (Index segment = 0; segment < p.segments; segment++) {
     const Index end = segment * p.segment_step + p.depth;
@@ -57,14 +58,16 @@ NAS_INLINE void product_tile(const Product<S>& p, Index pixel, const S* b, Index
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
-    for (int n = 0; n < N; n++)
-      store(p.c + p.c_rows[pixel + m] + column + n * kLanes<S>, sum[m][n]);
+    for (int n = 0; n < N; n++) store(c[m] + n * kLanes<S>, sum[m][n]);
 }
 
-template <class S, int N, bool ADD> void product_columns(const Product<S>& p, Index column) {
+// The description comes by value: a store may change anything but a copy of its own.
+template <class S, int N, bool ADD> void product_columns(Product<S> p, Index column) {
   const S* b = p.b + column;
   Index m = 0;
   for (; m + kTile <= p.pixels; m += kTile) product_tile<S, kTile, N, ADD>(p, m, b, column);
+  if (!ADD && m < p.pixels && p.pixels >= kTile)  // some pixels twice, with the same result
+    return product_tile<S, kTile, N, ADD>(p, p.pixels - kTile, b, column);
   for (; m + 4 <= p.pixels; m += 4) product_tile<S, 4, N, ADD>(p, m, b, column);
   for (; m < p.pixels; m++) product_tile<S, 1, N, ADD>(p, m, b, column);
 }

@@ -11,19 +11,21 @@ namespace nas {
 template <class S> class Inputs {
  public:
   void fill(const Call<S>& call) {
-    if (call.relu_input) maps_[1].zeros(call.N * call.padded_image);
-    if (call.plain_input) maps_[0].zeros(call.N * call.padded_image);
-    const Index start = call.pad * (call.row + call.cs_in), image = call.H * call.W * call.c_in;
-    parallel(call.N, call.threads, [&](Index, Index begin, Index end) {
-      for (Index n = begin; n < end; n++) {
-        const Index to = n * call.padded_image + start;
-        const S* x = call.x + n * image;
-        if (call.relu_input)
-          pad_input<S, true>(x, call.H, call.W, call.c_in, maps_[1].data() + to, call.row, call.cs_in);
-        if (call.plain_input)
-          pad_input<S, false>(x, call.H, call.W, call.c_in, maps_[0].data() + to, call.row, call.cs_in);
-      }
-    });
+    const Index image = call.H * call.W * call.c_in;
+    for (int relu = 0; relu < 2; relu++) {
+      if (!(relu ? call.relu_input : call.plain_input)) continue;
+      maps_[relu].resize(call.N * call.padded_image);
+      parallel(call.N, call.threads, [&](Index, Index begin, Index end) {
+        for (Index n = begin; n < end; n++) {
+          const S* x = call.x + n * image;
+          S* map = maps_[relu].data() + n * call.padded_image;
+          S* middle = map + call.pad * (call.row + call.cs_in);
+          clear_border(map, call.H + 2 * call.pad, call.row, call.pad, call.cs_in);
+          if (relu) pad_input<S, true>(x, call.H, call.W, call.c_in, middle, call.row, call.cs_in);
+          else pad_input<S, false>(x, call.H, call.W, call.c_in, middle, call.row, call.cs_in);
+        }
+      });
+    }
   }
   const S* of(const Unit& unit) const { return maps_[unit.relu].data(); }
 

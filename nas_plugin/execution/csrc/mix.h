@@ -2,10 +2,22 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "vector.h"
 
 namespace nas {
+
+// Zeroes what lies around the middle of a map of `rows` rows, padded by `pad` pixels on each side.
+template <class S> void clear_border(S* map, Index rows, Index row, Index pad, Index cs) {
+  const auto zero = [](S* at, Index count) { std::memset(static_cast<void*>(at), 0, count * sizeof(S)); };
+  zero(map, pad * row);
+  zero(map + (rows - pad) * row, pad * row);
+  for (Index y = pad; y < rows - pad; y++) {
+    zero(map + y * row, pad * cs);
+    zero(map + (y + 1) * row - pad * cs, pad * cs);
+  }
+}
 
 // Copies a map (height, width, channels) into the middle of a padded one; the border stays.
 template <class S, bool RELU>
@@ -162,13 +174,26 @@ void norm_gradient(const S* g, Index step, const S* y, const S* by_g, const S* b
   });
 }
 
-// out (pixels, cs) += by_g * g
-template <class S>
+// What a unit's backward starts from, computed where it is read, a few pixels at a time.
+template <class S> struct BeforeNorm {
+  const S* g;  // (pixels, step), with `channels` of them
+  Index step, channels;
+  const S *y, *by_g, *by_y, *constant;
+  Index cs;
+  void write(Index first, Index pixels, S* out) const {
+    norm_gradient<S>(g + first * step, step, y + first * cs, by_g, by_y, constant, pixels, channels, cs, out);
+  }
+};
+
+// out (pixels, cs) = by_g * g, or that added to what is there
+template <class S, bool ADD>
 void add_scaled(const S* g, const S* by_g, Index pixels, Index channels, Index cs, S* out) {
   for_channels<S>(channels, [&](Index c, auto io) {
     const Vec<S> a = load(by_g + c);
-    for (Index m = 0; m < pixels; m++)
-      store(out + m * cs + c, load(out + m * cs + c) + a * io.load(g + m * channels + c));
+    for (Index m = 0; m < pixels; m++) {
+      const Vec<S> scaled = a * io.load(g + m * channels + c);
+      store(out + m * cs + c, ADD ? load(out + m * cs + c) + scaled : scaled);
+    }
   });
 }
 

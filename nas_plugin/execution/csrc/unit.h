@@ -24,11 +24,9 @@ template <class S> class UnitOf {
     grad_cs = u.dense ? call.cs : cs_in;
     grad_row = (call.out_width + 2 * u.pad()) * grad_cs;
     grad_start = u.pad() * grad_row + u.pad() * grad_cs;
-    for (Index y = 0; y < call.out_height; y++)
-      for (Index x = 0; x < call.out_width; x++) {
-        in_places.push_back(static_cast<std::int32_t>((y * u.stride + u.shift) * row + (x * u.stride + u.shift) * cs_in));
-        grad_places.push_back(static_cast<std::int32_t>(grad_start + y * grad_row + x * grad_cs));
-      }
+    if (u.dense) places(in_places, u.shift * (row + cs_in), u.stride * row, u.stride * cs_in);
+    if (!u.dense || flips()) places(grad_places, grad_start, grad_row, grad_cs);
+    if (flips()) places(grad_windows, 0, grad_row, grad_cs);
     // Half a reduction need not start at a whole vector: then it adds to what the other wrote.
     begin = u.first / kLanes<S> * kLanes<S>;
     end = padded<S>(u.first + u.outputs);
@@ -38,7 +36,9 @@ template <class S> class UnitOf {
   const Unit& u;
   bool first_read;
   Index cs_in, row, grad_cs, grad_row, grad_start, begin, end;
-  std::vector<std::int32_t> in_places, grad_places;
+  // Where a pixel's window in the input begins; where a pixel of the gradient lies in its padded
+  // map, and where the window around it begins there.
+  std::vector<std::int32_t> in_places, grad_places, grad_windows;
 
   Index taps() const { return u.kernel * u.kernel; }
   // Numbers of the gradient of its weights: the taps, then the matrix.
@@ -82,8 +82,9 @@ template <class S> class UnitOf {
   void prepare(bool backward) const {
     auto& scratch = Scratch::of_thread();
     const Index rows = call.out_height + 2 * u.pad();
-    if (!first_read) clear_border(scratch.get<S>(Scratch::kPadded, rows * row), cs_in, row);
-    if (backward) clear_border(scratch.get<S>(Scratch::kPaddedGradient, rows * grad_row), grad_cs, grad_row);
+    if (!first_read) clear_border(scratch.get<S>(Scratch::kPadded, rows * row), rows, row, u.pad(), cs_in);
+    if (backward)
+      clear_border(scratch.get<S>(Scratch::kPaddedGradient, rows * grad_row), rows, grad_row, u.pad(), grad_cs);
   }
 
   // Its input, padded: that of all, or the normalised map before.
@@ -107,36 +108,49 @@ template <class S> class UnitOf {
       if (u.outputs == call.c_out) return product<S>(p);
       return product<S, true>(p);
     }
-    S* map = Scratch::of_thread().get<S>(Scratch::kMap, call.pixels * cs_in);
-    convolve(in, packed.taps.data(), map);
-    product<S>({map, {nullptr, cs_in}, 1, 0, u.inputs, packed.matrix.data(), call.cs, y, {nullptr, call.cs},
-                call.pixels, call.cs});
+    const Index width = call.out_width;
+    S* map = Scratch::of_thread().get<S>(Scratch::kMap, lines() * width * cs_in);
+    for_lines([&](Index first, Index count) {
+      convolve(in, packed.taps.data(), first, count, map);
+      product<S>({map, {nullptr, cs_in}, 1, 0, u.inputs, packed.matrix.data(), call.cs,
+                  y + first * width * call.cs, {nullptr, call.cs}, count * width, call.cs});
+    });
   }
 
-  // From the gradient `gy` (pixels, cs) of its map: adds to the gradient of its weights unless
-  // `gw` is null, and to that of its input, at `gx` with rows of `gx_row`, unless that is null.
-  void backward(const S* gy, const S* in, const Packed<S>& packed, S* gw, S* gx, Index gx_row, bool add) const {
-    if (u.dense) return dense_backward(gy, in, packed, gw, gx, gx_row);
+  // From the gradient of its map: adds to the gradient of its weights unless `gw` is null, and to
+  // that of its input, at `gx` with rows of `gx_row`, unless that is null. Without `add` what is at
+  // `gx` is written over, which units with a stride or a dense kernel cannot.
+  void backward(const BeforeNorm<S>& map_gradient, const S* in, const Packed<S>& packed, S* gw, S* gx, Index gx_row,
+                bool add) const {
+    if (u.dense) return dense_backward(map_gradient, in, packed, gw, gx, gx_row);
     auto& scratch = Scratch::of_thread();
     S* grad = scratch.get<S>(Scratch::kPaddedGradient, (call.out_height + 2 * u.pad()) * grad_row);
-    product<S>({gy, {nullptr, call.cs}, 1, 0, u.outputs, packed.matrix.data(), cs_in, grad,
-                {grad_places.data(), 0}, call.pixels, cs_in});
-    if (gw != nullptr) {
-      S* map = scratch.get<S>(Scratch::kMap, call.pixels * cs_in);
-      convolve(in, packed.taps.data(), map);
-      outer<S>({gy, {nullptr, call.cs}, u.outputs, map, {nullptr, cs_in}, cs_in, gw + taps() * cs_in, cs_in},
-               call.pixels);
-      depthwise_kernel_gradient<S>({in, row, nullptr, gw, 0, call.out_height, call.out_width, cs_in, u.kernel,
-                                    u.stride, u.dilation, true}, grad + grad_start, grad_row);
-    }
+    const Index width = call.out_width;
+    S* gy = scratch.get<S>(Scratch::kRows, lines() * width * call.cs);
+    S* map = scratch.get<S>(Scratch::kMap, lines() * width * cs_in);
+    for_lines([&](Index first, Index count) {
+      const Index pixel = first * width, pixels = count * width;
+      map_gradient.write(pixel, pixels, gy);
+      product<S>({gy, {nullptr, call.cs}, 1, 0, u.outputs, packed.matrix.data(), cs_in, grad,
+                  {grad_places.data() + pixel, 0}, pixels, cs_in});
+      if (gw == nullptr) return;
+      convolve(in, packed.taps.data(), first, count, map);
+      outer<S>({gy, {nullptr, call.cs}, u.outputs, map, {nullptr, cs_in}, cs_in, gw + taps() * cs_in, cs_in}, pixels);
+    });
+    if (gw != nullptr)
+      depthwise_kernel_gradient<S>({in, row, nullptr, gw, 0, call.out_height, width, cs_in, u.kernel, u.stride,
+                                    u.dilation, true}, grad + grad_start, grad_row);
     if (gx == nullptr) return;
     if (u.stride == 1)
-      depthwise<S>({grad, grad_row, packed.flipped.data(), gx, gx_row, call.out_height, call.out_width, cs_in,
-                    u.kernel, 1, u.dilation, add});
+      depthwise<S>({grad, grad_row, packed.flipped.data(), gx, gx_row, call.out_height, width, cs_in, u.kernel, 1,
+                    u.dilation, add});
     else
       depthwise_transposed<S>({grad + grad_start, grad_row, packed.flipped.data(), gx, gx_row, call.H, call.W,
                                cs_in, u.kernel, u.stride, u.dilation, true});
   }
+
+  // Whether its backward can write the input's gradient instead of adding to it.
+  bool overwrites() const { return !u.dense && u.stride == 1; }
 
   // Writes the gradient of its weights, summed over `parts`, in torch's order.
   void unpack(const S* gw, Index parts, Index step, S* const* gradients, Index t) const {
@@ -162,6 +176,13 @@ template <class S> class UnitOf {
   }
 
  private:
+  void places(std::vector<std::int32_t>& of, Index start, Index down, Index right) const {
+    of.resize(call.pixels);
+    std::int32_t* to = of.data();
+    for (Index y = 0; y < call.out_height; y++)
+      for (Index x = 0; x < call.out_width; x++) *to++ = static_cast<std::int32_t>(start + y * down + x * right);
+  }
+
   struct Strides {
     Index output, tap, input;
   };
@@ -183,47 +204,53 @@ template <class S> class UnitOf {
     }
   }
 
-  void convolve(const S* in, const S* taps, S* map) const {
-    depthwise<S>({in, row, taps, map, call.out_width * cs_in, call.out_height, call.out_width, cs_in, u.kernel,
-                  u.stride, u.dilation, false});
+  // So many rows at a time that their maps stay in the first cache between two kernels.
+  Index lines() const {
+    const Index bytes = call.out_width * (cs_in + call.cs) * static_cast<Index>(sizeof(S));
+    return std::max<Index>(1, std::min(call.out_height, 16384 / bytes));
+  }
+  template <class Body> void for_lines(Body body) const {
+    const Index most = lines();
+    for (Index first = 0; first < call.out_height; first += most) body(first, std::min(most, call.out_height - first));
   }
 
-  // Zeroes the border of a padded map of the output's size.
-  void clear_border(S* map, Index channels, Index map_row) const {
-    const Index q = u.pad(), rows = call.out_height + 2 * q;
-    const auto zero = [](S* at, Index count) { std::memset(static_cast<void*>(at), 0, count * sizeof(S)); };
-    zero(map, q * map_row);
-    zero(map + (rows - q) * map_row, q * map_row);
-    for (Index y = q; y < rows - q; y++) {
-      zero(map + y * map_row, q * channels);
-      zero(map + (y + 1) * map_row - q * channels, q * channels);
-    }
+  // `count` rows of the depthwise convolution, from `first` on.
+  void convolve(const S* in, const S* taps, Index first, Index count, S* map) const {
+    depthwise<S>({in + first * u.stride * row, row, taps, map, call.out_width * cs_in, count, call.out_width, cs_in,
+                  u.kernel, u.stride, u.dilation, false});
   }
 
-  void dense_backward(const S* gy, const S* in, const Packed<S>& packed, S* gw, S* gx, Index gx_row) const {
-    const S* own = gy + u.first;
-    if (gw != nullptr)
+  void dense_backward(const BeforeNorm<S>& map_gradient, const S* in, const Packed<S>& packed, S* gw, S* gx,
+                      Index gx_row) const {
+    const Index width = call.out_width;
+    auto& scratch = Scratch::of_thread();
+    // Padded where the gradient of the input is a convolution of it.
+    const bool padded_map = flips();
+    S* gy = padded_map ? scratch.get<S>(Scratch::kPaddedGradient, (call.out_height + 2 * u.pad()) * grad_row)
+                       : scratch.get<S>(Scratch::kRows, call.pixels * call.cs);
+    if (padded_map)
+      for (Index y = 0; y < call.out_height; y++)
+        map_gradient.write(y * width, width, gy + grad_start + y * grad_row);
+    else
+      map_gradient.write(0, call.pixels, gy);
+    if (gw != nullptr) {
+      const Rows rows = padded_map ? Rows{grad_places.data(), 0} : Rows{nullptr, call.cs};
       for (Index i = 0; i < u.kernel; i++)
-        outer<S>({own, {nullptr, call.cs}, u.outputs, in + i * row, {in_places.data(), 0}, u.kernel * cs_in,
+        outer<S>({gy + u.first, rows, u.outputs, in + i * row, {in_places.data(), 0}, u.kernel * cs_in,
                   gw + i * u.kernel * cs_in, taps() * cs_in}, call.pixels);
+    }
     if (gx == nullptr) return;
-    if (!flips()) {
+    if (!padded_map) {
       gx -= u.pad() * (gx_row + cs_in);
       for (Index i = 0; i < u.kernel; i++)
         for (Index j = 0; j < u.kernel; j++)
-          product<S, true>({own, {nullptr, call.cs}, 1, 0, u.outputs,
+          product<S, true>({gy + u.first, {nullptr, call.cs}, 1, 0, u.outputs,
                             packed.matrix.data() + (i * u.kernel + j) * u.outputs * cs_in, cs_in,
                             gx + i * gx_row + j * cs_in, {in_places.data(), 0}, call.pixels, cs_in});
       return;
     }
-    S* grad = Scratch::of_thread().get<S>(Scratch::kPaddedGradient, (call.out_height + 2 * u.pad()) * grad_row);
-    for (Index y = 0; y < call.out_height; y++)
-      std::memcpy(grad + grad_start + y * grad_row, gy + y * call.out_width * call.cs,
-                  call.out_width * call.cs * sizeof(S));
-    // Pixels of the gradient and of the padded input are equally many, in rows of other lengths.
-    for (Index y = 0; y < call.out_height; y++)
-      product<S, true>({grad + y * grad_row, {nullptr, grad_cs}, u.kernel, grad_row, u.kernel * grad_cs,
-                        packed.matrix.data(), cs_in, gx + y * gx_row, {nullptr, cs_in}, call.out_width, cs_in});
+    product<S, true>({gy, {grad_windows.data(), 0}, u.kernel, grad_row, u.kernel * grad_cs, packed.matrix.data(),
+                      cs_in, gx, {in_places.data(), 0}, call.pixels, cs_in});
   }
 };
 
