@@ -51,13 +51,37 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         DartsMutator as DartsMutator,
     )
     from nas_plugin.mutators import (
+        DataMutator as DataMutator,
+    )
+    from nas_plugin.mutators import (
+        DidartsMutator as DidartsMutator,
+    )
+    from nas_plugin.mutators import (
+        DifferentiableMutator as DifferentiableMutator,
+    )
+    from nas_plugin.mutators import (
+        DrnasMutator as DrnasMutator,
+    )
+    from nas_plugin.mutators import (
         EnasMutator as EnasMutator,
+    )
+    from nas_plugin.mutators import (
+        FairDartsMutator as FairDartsMutator,
     )
     from nas_plugin.mutators import (
         FairNasMutator as FairNasMutator,
     )
     from nas_plugin.mutators import (
+        FbnetMutator as FbnetMutator,
+    )
+    from nas_plugin.mutators import (
+        GdasMutator as GdasMutator,
+    )
+    from nas_plugin.mutators import (
         Mutator as Mutator,
+    )
+    from nas_plugin.mutators import (
+        PcDartsMutator as PcDartsMutator,
     )
     from nas_plugin.mutators import (
         ProxylessMutator as ProxylessMutator,
@@ -66,7 +90,16 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         RandomMutator as RandomMutator,
     )
     from nas_plugin.mutators import (
+        ReinmaxMutator as ReinmaxMutator,
+    )
+    from nas_plugin.mutators import (
+        SnasMutator as SnasMutator,
+    )
+    from nas_plugin.mutators import (
         SposMutator as SposMutator,
+    )
+    from nas_plugin.mutators import (
+        XnasMutator as XnasMutator,
     )
     from nas_plugin.parameters import parameters_of as parameters_of
     from nas_plugin.space.architecture import Architecture as Architecture
@@ -80,6 +113,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
     )
     from nas_plugin.trainers import (
         ArchSchedule as ArchSchedule,
+    )
+    from nas_plugin.trainers import (
+        ArchTrainer as ArchTrainer,
     )
     from nas_plugin.trainers import (
         BestEpoch as BestEpoch,
@@ -127,6 +163,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         SearchTrainer as SearchTrainer,
     )
     from nas_plugin.trainers import (
+        SingleLevelTrainer as SingleLevelTrainer,
+    )
+    from nas_plugin.trainers import (
         SinglePathTrainer as SinglePathTrainer,
     )
     from nas_plugin.trainers import (
@@ -146,6 +185,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "ArchSchedule": "nas_plugin.trainers",
+    "ArchTrainer": "nas_plugin.trainers",
     "Architecture": "nas_plugin.space.architecture",
     "ArchitectureCheckpoint": "nas_plugin.trainers",
     "BestEpoch": "nas_plugin.trainers",
@@ -155,10 +195,17 @@ _EXPORTS = {
     "Cell": "nas_plugin.choice",
     "DartsMutator": "nas_plugin.mutators",
     "DartsTrainer": "nas_plugin.trainers",
+    "DataMutator": "nas_plugin.mutators",
     "Decision": "nas_plugin.choice",
+    "DidartsMutator": "nas_plugin.mutators",
+    "DifferentiableMutator": "nas_plugin.mutators",
+    "DrnasMutator": "nas_plugin.mutators",
     "EnasMutator": "nas_plugin.mutators",
     "EnasTrainer": "nas_plugin.trainers",
+    "FairDartsMutator": "nas_plugin.mutators",
     "FairNasMutator": "nas_plugin.mutators",
+    "FbnetMutator": "nas_plugin.mutators",
+    "GdasMutator": "nas_plugin.mutators",
     "InputChoice": "nas_plugin.choice",
     "LRSchedulerCallback": "nas_plugin.trainers",
     "LayerChoice": "nas_plugin.choice",
@@ -167,6 +214,7 @@ _EXPORTS = {
     "MutableScope": "nas_plugin.choice",
     "Mutator": "nas_plugin.mutators",
     "NasError": "nas_plugin.errors",
+    "PcDartsMutator": "nas_plugin.mutators",
     "Perturbation": "nas_plugin.trainers",
     "ProgressCallback": "nas_plugin.trainers",
     "ProxylessMutator": "nas_plugin.mutators",
@@ -174,6 +222,7 @@ _EXPORTS = {
     "RandomMutator": "nas_plugin.mutators",
     "RandomNasTrainer": "nas_plugin.trainers",
     "Regularizer": "nas_plugin.trainers",
+    "ReinmaxMutator": "nas_plugin.mutators",
     "Repeat": "nas_plugin.choice",
     "RetrainTrainer": "nas_plugin.trainers",
     "Rule": "nas_plugin.choice.annotate",
@@ -181,10 +230,13 @@ _EXPORTS = {
     "SearchPart": "nas_plugin.trainers",
     "SearchSpace": "nas_plugin.space.search_space",
     "SearchTrainer": "nas_plugin.trainers",
+    "SingleLevelTrainer": "nas_plugin.trainers",
     "SinglePathTrainer": "nas_plugin.trainers",
+    "SnasMutator": "nas_plugin.mutators",
     "SposMutator": "nas_plugin.mutators",
     "Trainer": "nas_plugin.trainers",
     "ValueChoice": "nas_plugin.choice",
+    "XnasMutator": "nas_plugin.mutators",
     "accuracy": "nas_plugin.trainers",
     "annotate": "nas_plugin.choice.annotate",
     "apply_fixed_architecture": "nas_plugin.space.fix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,11 @@ def test_every_public_name_resolves() -> None:
 
     for name in nas_plugin.__all__:
         assert getattr(nas_plugin, name) is not None
+    found = set(nas_plugin.__all__)
+    assert {"load_data", "accuracy"} <= found
+    for package in ("mutators", "trainers"):
+        names = importlib.import_module(f"nas_plugin.{package}").__all__
+        assert {name for name in names if name.endswith(("Mutator", "Trainer"))} <= found
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         nas_plugin.Nothing  # noqa: B018
 

@@ -1,5 +1,10 @@
 """One-shot mutators: one file per way of deciding."""
 
+from nas_plugin.mutators._differentiable import (
+    DifferentiableMutator,
+    gumbel_noise,
+    straight_through,
+)
 from nas_plugin.mutators.darts import DartsMutator
 from nas_plugin.mutators.data import DataMutator
 from nas_plugin.mutators.didarts import DidartsMutator
@@ -22,6 +27,7 @@ __all__ = [
     "DartsMutator",
     "DataMutator",
     "DidartsMutator",
+    "DifferentiableMutator",
     "DrnasMutator",
     "EnasMutator",
     "FairDartsMutator",
@@ -36,5 +42,7 @@ __all__ = [
     "SnasMutator",
     "SposMutator",
     "XnasMutator",
+    "gumbel_noise",
     "mutators",
+    "straight_through",
 ]

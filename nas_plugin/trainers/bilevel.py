@@ -95,7 +95,8 @@ class BilevelTrainer(ArchTrainer):
         self.unrolled, self.hessian = unrolled, hessian
         weights, logits = self.split(dataset_train, split)
         self.arch_part = logits
-        self.train_loader, self.arch_loader = self.loader(*weights), self.loader(*logits, part=1)
+        self.train_loader = self.loaders.training(*weights)
+        self.arch_loader = self.loaders.training(*logits, part=1)
         self.require_batches(
             weights=(weights, self.train_loader), logits=(logits, self.arch_loader)
         )

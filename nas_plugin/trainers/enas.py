@@ -136,7 +136,8 @@ class EnasTrainer(SinglePathTrainer):
         self.arch_optimizer = Adam(self.alphas, lr=arch_learning_rate, betas=(0.0, 0.999), eps=1e-3)
         self.baseline = 0.0
         _, rewarding = self.split(dataset_train, split)
-        self.reward_loader = self.held_out(rewarding, shuffle=True, part=1)
+        self.reward_loader = self.loaders.held_out(*rewarding, shuffle=True, part=1)
+        self.require_batches(rewards=(rewarding, self.reward_loader))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -76,7 +76,7 @@ class RetrainTrainer(Trainer):
         self.drop_path_prob = drop_path_prob
         self.monitor = Monitor(monitor, mode, self.objective.metrics)
         self.best = self.monitor.worst
-        self.train_loader = self.loader(self.dataset_train)
+        self.train_loader = self.loaders.training(self.dataset_train)
         if len(self.train_loader) == 0:
             raise OptionError("The training set holds no whole batch; lower batch_size.")
 

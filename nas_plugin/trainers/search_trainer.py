@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from nas_plugin.choice.isolate import found_writes, recall_writes
 from nas_plugin.choice.keys import keyed_blocks
-from nas_plugin.data import Loader, make_loader, split_indices
+from nas_plugin.data import Loader, split_indices
 from nas_plugin.errors import OptionError
 from nas_plugin.execution import attach
 from nas_plugin.files import write_atomic
@@ -171,10 +171,7 @@ class SearchTrainer(Trainer):
 
     def measuring(self, samples: Part) -> Loader:
         """Returns a loader of all samples of a part, in fixed order and without augmentation."""
-        dataset, indices = samples
-        return make_loader(
-            dataset, indices=indices, shuffle=False, augment=self._eval_augment, **self._data
-        )
+        return self.loaders.held_out(*samples)
 
     def require_batches(self, **parts: tuple[Part, Loader]) -> None:
         """Checks that every part of the training set gives a batch.
@@ -190,7 +187,7 @@ class SearchTrainer(Trainer):
         }
         raise OptionError(
             "The training set is too small: a batch holds "
-            f"{self._data['batch_size'] * self.ranks.world_size} samples, the parts hold "
+            f"{self.loaders.samples_per_step} samples, the parts hold "
             f"{', '.join(f'{n} ({name})' for name, n in counts.items())}. Lower batch_size or use "
             "more data."
         )

@@ -59,7 +59,7 @@ class SingleLevelTrainer(ArchTrainer):
             model, loss, metrics, optimizer, num_epochs, dataset_train, dataset_valid,
             mutator=mutator, **options,
         )  # fmt: skip
-        self.train_loader = self.loader(dataset_train)
+        self.train_loader = self.loaders.training(dataset_train)
         self.require_batches(training=((dataset_train, None), self.train_loader))
 
     @property

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from typing_extensions import Unpack
 
-from nas_plugin.data import Loader, make_loader
+from nas_plugin.data import Loader
 from nas_plugin.data.loader import Batch
-from nas_plugin.data.split import part_seed
 from nas_plugin.directions import Mode
 from nas_plugin.errors import OptionError
 from nas_plugin.files import write_atomic
@@ -92,9 +91,9 @@ class SinglePathTrainer(SearchTrainer):
         parts: dict[str, tuple[Part, Loader]] = {}
         if split is not None:
             weights, ranking = self.split(self.dataset_train, split)
-            self.select_loader = self.held_out(ranking, shuffle=False)
+            self.select_loader = self.loaders.held_out(*ranking)
             parts["ranking"] = ranking, self.select_loader
-        self.train_loader = self.loader(*weights)
+        self.train_loader = self.loaders.training(*weights)
         self.require_batches(weights=(weights, self.train_loader), **parts)
         self._found: tuple[int, Architecture] | None = None
 
@@ -150,23 +149,6 @@ class SinglePathTrainer(SearchTrainer):
             raise OptionError("There is no part of the data to rank by: give split and samples.")
         self.mutator.use(architecture)
         return self.objective.measured(self.select_loader, own_statistics=True)
-
-    def held_out(self, samples: Part, *, shuffle: bool, part: int = 0) -> Loader:
-        """Returns a loader without augmentation.
-
-        In fixed order every rank reads all of it, the last samples included.
-        """
-        dataset, indices = samples
-        return make_loader(
-            dataset,
-            indices=indices,
-            shuffle=shuffle,
-            augment=self._eval_augment,
-            drop_last=shuffle,
-            rank=self.ranks.rank if shuffle else 0,
-            world_size=self.ranks.world_size if shuffle else 1,
-            **{**self._data, "seed": part_seed(self.seed, part)},
-        )
 
     def _best_of(self, samples: int) -> Architecture:
         tried: dict[Architecture, float] = {}

@@ -13,11 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice.keys import unwrap
-from nas_plugin.data import Loader, check_alike, described, make_loader, standard_augment
-from nas_plugin.data.split import part_seed
+from nas_plugin.data import Loader
 from nas_plugin.errors import CheckpointError, OptionError, TrainingError
-from nas_plugin.files import check_folder, load_latest, save_rotating
-from nas_plugin.files.rotation import holds_checkpoint
 from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
     Interrupted,
@@ -33,7 +30,9 @@ from nas_plugin.runtime import (
     set_random_state,
 )
 from nas_plugin.trainers.callbacks import Callback
+from nas_plugin.trainers.checkpoints import Checkpoints
 from nas_plugin.trainers.gradients import Gradients
+from nas_plugin.trainers.loaders import Loaders
 from nas_plugin.trainers.meters import Meters
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.nni_names import NNI_NAMES
@@ -94,6 +93,7 @@ class Trainer(metaclass=Spelled):
         step: Steps done in all.
         objective: One forward pass: the output, its loss and metrics.
         gradients: What a step's gradients come from, on any batch.
+        loaders: Makes the loaders of the training set's parts.
         given: What the last step was given, for callbacks.
         stopped: Why training ended before its last epoch; None if it did not.
 
@@ -143,8 +143,6 @@ class Trainer(metaclass=Spelled):
             checkpoint_every=checkpoint_every,
         )
         check_step(batch_size, accumulate, grad_clip)
-        if checkpoint_dir is None and (resume or checkpoint_every):
-            raise OptionError("resume and checkpoint_every need a checkpoint_dir.")
         self.device = pick_device(device)
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
@@ -167,32 +165,18 @@ class Trainer(metaclass=Spelled):
         # Beside the callbacks: it has no state, so it may differ between a run and its resume.
         own = any(isinstance(callback, ProgressCallback) for callback in callbacks)
         self._progress = [ProgressCallback()] if progress and not own else []
-        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.checkpoint_every = checkpoint_every
-        self.resume = resume
-        self._check_folder()
+        self._checkpoints = Checkpoints(
+            checkpoint_dir, every=checkpoint_every, resume=resume, writes=self.ranks.is_first
+        )
         self._rates = [float(g.get("initial_lr", g["lr"])) for g in self.optimizer.param_groups]
-        self._data: dict[str, Any] = {
-            "batch_size": batch_size,
-            "seed": seed,
-            "device": self.device,
-            "workers": workers,
-            "limit_batches": limit_batches,
-        }
-        check_alike(dataset_train, dataset_valid)
-        pair = isinstance(dataset_train, (tuple, list)) and len(dataset_train) > 0
-        first = dataset_train[0] if pair else dataset_train
-        if augment == "auto":
-            augment = standard_augment(first, train=True, seed=seed)
-        if eval_augment == "auto":
-            eval_augment = standard_augment(first, train=False)
-        self._augment, self._eval_augment = augment, eval_augment
+        self.loaders = Loaders(
+            dataset_train, dataset_valid, self.ranks, augment=augment, eval_augment=eval_augment,
+            batch_size=batch_size, seed=seed, device=self.device, workers=workers,
+            limit_batches=limit_batches,
+        )  # fmt: skip
         self.seed = seed
         self.dataset_train = dataset_train
-        # Every rank validates on the whole set, so that all hold the same figures.
-        self.valid_loader = make_loader(
-            dataset_valid, shuffle=False, augment=eval_augment, **self._data
-        )
+        self.valid_loader = self.loaders.held_out(dataset_valid)
         if len(self.valid_loader) == 0:
             raise OptionError("dataset_valid is empty. Give the data that nothing is trained on.")
         self.epoch = self.batch = self.step = 0
@@ -242,7 +226,7 @@ class Trainer(metaclass=Spelled):
         return {
             **fingerprint(),
             "seed": self.seed,
-            "samples a step": self._data["batch_size"] * self.ranks.world_size,
+            "samples a step": self.loaders.samples_per_step,
             "steps an epoch": self.steps_per_epoch,
             "epochs": self.num_epochs,
             "precision": self.precision.name,
@@ -328,10 +312,7 @@ class Trainer(metaclass=Spelled):
     @property
     def inputs_as(self) -> str:
         """What happens to inputs before the model sees them, in words."""
-        return (
-            f"training inputs {described(self._augment)}; "
-            f"held-out inputs {described(self._eval_augment)}"
-        )
+        return self.loaders.inputs_as
 
     def export(self, path: str | Path | None = None) -> Any:
         """Writes and returns what was found, where the trainer searches."""
@@ -345,26 +326,10 @@ class Trainer(metaclass=Spelled):
             for callback in (*self.callbacks, *self._progress):
                 callback.on_record(record)
 
-    def loader(self, dataset: Any, indices: Tensor | None = None, *, part: int = 0) -> Loader:
-        """Returns a shuffled, augmented loader of this rank's share of a training set.
-
-        Parts of other numbers have orders of their own: in one order, a sample of the weights'
-        half would meet the same sample of the logits' half in every epoch.
-        """
-        return make_loader(
-            dataset,
-            indices=indices,
-            augment=self._augment,
-            drop_last=True,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
-            **{**self._data, "seed": part_seed(self.seed, part)},
-        )
-
     def save(self) -> None:
         """Writes a checkpoint."""
-        if self.checkpoint_dir is not None and self.ranks.is_first:
-            save_rotating(self.checkpoint_dir, self.state_dict(), self.step)
+        if self._checkpoints.are_written:
+            self._checkpoints.save(self.state_dict(), self.step)
         self.ranks.barrier()
 
     def _train_epoch(self, guard: InterruptGuard) -> None:
@@ -382,7 +347,7 @@ class Trainer(metaclass=Spelled):
             if self._is_due(self.log_frequency):
                 self.record("train", self.ranks.means(values))
             self._call("on_batch_end")
-            if self._is_due(self.checkpoint_every):
+            if self._checkpoints.is_due(self.step):
                 self.save()
             self._stop_if_asked(guard)
         self._end_epoch()
@@ -409,24 +374,9 @@ class Trainer(metaclass=Spelled):
             raise Interrupted(code)
 
     def _find_start(self) -> None:
-        if self.checkpoint_dir is None:
-            return
-        self._check_folder()
-        found = load_latest(self.checkpoint_dir)
+        found = self._checkpoints.latest()
         if found is not None:
             self.load_state_dict(found)
-        elif self.resume:
-            _log.warning("no checkpoint in %s: starting anew", self.checkpoint_dir)
-
-    def _check_folder(self) -> None:
-        folder = self.checkpoint_dir
-        if folder is not None and self.ranks.is_first:
-            check_folder(folder)
-        if folder is not None and not self.resume and holds_checkpoint(folder):
-            raise OptionError(
-                f"{folder} holds the checkpoint of an earlier run. Pass resume (--resume) to go "
-                "on, or choose another folder (--out)."
-            )
 
     def _check_finite(self, values: Mapping[str, Tensor | float]) -> None:
         value = float(values.get("loss", 0.0))

@@ -445,7 +445,7 @@ LOADERS: dict[str, Loader] = {
         _tensor_file, ("scripts.supernet:read_supernet",), _checkpoint),
     "checkpoint bytes": Loader("step_1.ckpt",
         _checkpoint(_torch({"a": torch.zeros(2)}, zipped=True)), _supernet,
-        ("trainers.trainer:_find_start",)),
+        ("trainers.checkpoints:latest",)),
     "npz": Loader("d.npz", _DATA, _npz_data, ("data.arrays:npz",)),
     "npz array": Loader("d.npz", _npy(np.zeros((2, 3), np.float32)), _npz_data,
         ("data.arrays:npz",), _zip("x_train.npy", y_train=_npy(np.array([0, 1])))),

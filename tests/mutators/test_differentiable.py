@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from nas_plugin.mutators._differentiable import gumbel_noise, straight_through
+from nas_plugin.mutators import gumbel_noise, straight_through
 
 
 def test_noise_is_standard_gumbel_and_follows_from_its_generator_alone() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice import InputChoice, LayerChoice
-from nas_plugin.mutators._differentiable import (
+from nas_plugin.mutators import (
     DifferentiableMutator,
     gumbel_noise,
     straight_through,

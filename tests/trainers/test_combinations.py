@@ -13,8 +13,7 @@ from torch import nn
 
 from nas_plugin.data import ArrayDataset
 from nas_plugin.errors import OptionError
-from nas_plugin.mutators import Mutator, XnasMutator, mutators
-from nas_plugin.mutators._differentiable import DifferentiableMutator
+from nas_plugin.mutators import DifferentiableMutator, Mutator, XnasMutator, mutators
 from nas_plugin.operations import add_auxiliary_skips
 from nas_plugin.profiling import params_table
 from nas_plugin.testing import smooth_net

@@ -11,8 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from nas_plugin.mutators import mutators
-from nas_plugin.mutators._differentiable import DifferentiableMutator
+from nas_plugin.mutators import DifferentiableMutator, mutators
 from nas_plugin.trainers import ArchTrainer
 from tests.trainers.test_combinations import make
 
