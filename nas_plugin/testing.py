@@ -10,8 +10,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "MUTATOR_CHECKS": "nas_plugin.contracts.mutator",
         "PlantedProblem": "nas_plugin.contracts.planted",
         "STRATEGY_CHECKS": "nas_plugin.contracts.strategy",
+        "TRAPS": "nas_plugin.contracts.traps",
         "SmoothNet": "nas_plugin.contracts.smooth",
         "planted_problem": "nas_plugin.contracts.planted",
         "smooth_net": "nas_plugin.contracts.smooth",
+        "trap": "nas_plugin.contracts.traps",
     },
 )

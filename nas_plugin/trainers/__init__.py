@@ -24,7 +24,13 @@ from nas_plugin.trainers.perturbations import (
 )
 from nas_plugin.trainers.progress import ProgressCallback
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
-from nas_plugin.trainers.regularizers import AuxiliarySkip, ExpectedCost
+from nas_plugin.trainers.regularizers import (
+    AuxiliarySkip,
+    CostFactor,
+    ExpectedCost,
+    named_regularizer,
+    regularizers,
+)
 from nas_plugin.trainers.retrain import RetrainTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
 from nas_plugin.trainers.selections import (
@@ -63,6 +69,7 @@ __all__ = [
     "BestEpoch",
     "BilevelTrainer",
     "Callback",
+    "CostFactor",
     "DartsTrainer",
     "EnasTrainer",
     "Gradients",
@@ -83,5 +90,7 @@ __all__ = [
     "accuracy",
     "decay_groups",
     "fitting",
+    "named_regularizer",
+    "regularizers",
     "reward_accuracy",
 ]

@@ -70,7 +70,7 @@ class Gradients:
         Args:
             batch: Inputs and targets.
             wrt: Parameters; those that are frozen or that the loss does not reach get None.
-            terms: What is added to the loss, as in a step of the logits.
+            terms: What the loss is multiplied by and what is added, as in a step of the logits.
             perturbation: Changes the decisions for this pass, as in a step of the weights.
             held_out: Whether the weights are not trained on the batch, as in a step of the logits.
         """
@@ -84,9 +84,7 @@ class Gradients:
                     perturbation.load_state_dict(drawn)
                 with self._perturbed(perturbation, part):
                     loss, found = self.objective(part, held_out=held_out)
-                for term in terms:
-                    added = None if self.mutator is None else term(self.mutator)
-                    loss = loss if added is None else loss + added
+                loss = self._regularized(loss, terms)
                 totals = summed(totals, gradients_of(self.precision.scale(loss * share), wrt))
                 add_share(values, found, share)
         return self.averaged(totals), values
@@ -154,6 +152,17 @@ class Gradients:
         self.precision.step(optimizer, list(params), grad_clip)
         for param in params:
             param.grad = None
+
+    def _regularized(self, loss: Tensor, terms: Sequence[Regularizer]) -> Tensor:
+        if self.mutator is None:
+            return loss
+        for term in terms:
+            factor = term.factor(self.mutator)
+            loss = loss if factor is None else loss * factor
+        for term in terms:
+            added = term(self.mutator)
+            loss = loss if added is None else loss + added
+        return loss
 
     @contextmanager
     def _perturbed(self, perturbation: Perturbation | None, part: Batch) -> Iterator[None]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from nas_plugin.choice.decision import Decision
 from nas_plugin.mutators import Mutator
+from nas_plugin.parameters import check_names
 from nas_plugin.runtime import Ranks
 
 Decisions = Mapping[str, Decision]
@@ -75,11 +77,42 @@ class Perturbation(SearchPart):
 
 
 class Regularizer(SearchPart):
-    """A term of the logits' loss, such as an expected cost."""
+    """A term of the logits' loss, such as an expected cost, or a factor of it.
+
+    One that is known by name is made by `made_for`, after `prepare` was called.
+    """
+
+    @classmethod
+    def prepare(cls, model: nn.Module, sample: Tensor) -> None:
+        """Changes a supernet before its optimizer is made.
+
+        Args:
+            model: That no mutator decides.
+            sample: What it takes, ``(1, C, H, W)`` for images.
+        """
+
+    @classmethod
+    def made_for(cls, model: nn.Module, sample: Tensor, **options: Any) -> Self:
+        """Returns the part for a supernet that was prepared.
+
+        Args:
+            model: That no mutator decides.
+            sample: What it takes, ``(1, C, H, W)`` for images.
+            **options: As the class takes them.
+
+        Raises:
+            OptionError: If an option is unknown or not allowed.
+        """
+        check_names(cls, options)
+        return cls(**options)
 
     def __call__(self, mutator: Mutator) -> Tensor | None:
         """Returns the term for the decisions that `mutator.binding` holds, or None."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it adds to the loss")
+        return None
+
+    def factor(self, mutator: Mutator) -> Tensor | None:
+        """Returns what the loss is multiplied by, before terms are added; None leaves it."""
+        return None
 
 
 class ArchSchedule(SearchPart):
