@@ -14,15 +14,18 @@ from nas_plugin.execution.executor import executors
 from nas_plugin.mutators import mutators
 from nas_plugin.registry import Registry
 from nas_plugin.strategies import strategies
+from nas_plugin.trainers import regularizers
 
 CODE = """
 from nas_plugin.execution import Executor
 from nas_plugin.mutators import RandomMutator
 from nas_plugin.strategies import RandomSearch
+from nas_plugin.trainers import Regularizer
 
 class OutsideMutator(RandomMutator): pass
 class OutsideStrategy(RandomSearch): pass
 class OutsideExecutor(Executor): pass
+class OutsideRegularizer(Regularizer): pass
 def outside_data(**options): return "outside"
 """
 ENTRIES = """
@@ -35,12 +38,15 @@ outside = outside_of_nas:OutsideStrategy
 outside = outside_of_nas:outside_data
 [nas_plugin.executors]
 outside = outside_of_nas:OutsideExecutor
+[nas_plugin.regularizers]
+outside = outside_of_nas:OutsideRegularizer
 """
 REGISTRIES = {
     "OutsideMutator": mutators,
     "OutsideStrategy": strategies,
     "outside_data": data_sets,
     "OutsideExecutor": executors,
+    "OutsideRegularizer": regularizers,
 }
 
 

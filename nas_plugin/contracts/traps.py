@@ -111,7 +111,7 @@ class Trap:
 
     def is_escaped_by(self, architecture: Mapping[str, Any]) -> bool:
         """Says whether enough blocks hold a candidate with weights."""
-        return sum(choice == "skip" for choice in architecture.values()) <= self.most
+        return list(architecture.values()).count("skip") <= self.most
 
 
 def trap(name: str, seed: int, *, partial: int = 1) -> Trap:
@@ -140,7 +140,8 @@ def trap(name: str, seed: int, *, partial: int = 1) -> Trap:
         slopes = torch.randn(width)
     linear = x @ slopes / slopes.norm() / _FEATURE
     quadratic = (x[:, ::2] * x[:, 1::2]).sum(dim=1) / _PRODUCT / (width / 2) ** 0.5
-    y = (linear + quadratic > 0).long()
+    # The linear part is a little larger in a chain, so that it alone is learned first.
+    y = ((1.0 if side_by_side else 1.3) * linear + quadratic > 0).long()
     return Trap(
         model,
         1 if side_by_side else BLOCKS - 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,27 +12,18 @@ from torch import nn
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import mutators
 from nas_plugin.mutators.mutator import MIXES, REPEATABLE
-from nas_plugin.operations import add_auxiliary_skips
-from nas_plugin.profiling import flops_table, latency_table, params_table
-from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.narrow import Builder, narrowed
 from nas_plugin.trainers import (
-    AuxiliarySkip,
     Callback,
     ExpectedCost,
     Regularizer,
     fitting,
+    named_regularizer,
     perturbations,
+    regularizers,
     selections,
     stops,
 )
-
-#: What a cost counts → how its table is made of a supernet and an input.
-TABLES: dict[str, Callable[..., CostTable]] = {
-    "flops": flops_table,
-    "latency": latency_table,
-    "params": params_table,
-}
 
 
 def add_composition_flags(
@@ -57,8 +48,10 @@ def add_composition_flags(
     add("--auxiliary-skip", action="store_true",
         help="an auxiliary skip beside all candidates, fading to 0 (DARTS-)")  # fmt: skip
     add("--cost", action="append", default=[], metavar="KIND:TARGET",
-        help=f"stay below a target; KIND is one of {', '.join(sorted(TABLES))} (FLOPs, "
+        help=f"stay below a target; KIND is one of {', '.join(_costs())} (FLOPs, "
         "milliseconds here, parameters); may be given several times")  # fmt: skip
+    add("--regularizer", action="append", default=[], metavar="NAME[:OPTION=VALUE,...]",
+        help=f"one of {', '.join(regularizers)}; may be given several times")  # fmt: skip
     add("--cost-weight", type=float, default=1.0, help="factor of each cost's excess")
     add("--stop", action="append", default=[], metavar="NAME",
         help=f"end before the search collapses, by one of {', '.join(stops.names())}; may be "
@@ -97,8 +90,8 @@ def composed_supernet(
     else:
         builder = narrowed(builder, args.partial)
     model = builder(**sizes)
-    if args.auxiliary_skip:
-        add_auxiliary_skips(model, torch.zeros(1, *image.shape))
+    for found, _ in _named(args):
+        found.prepare(model, torch.zeros(1, *image.shape))
     return model
 
 
@@ -106,14 +99,14 @@ def composed_options(
     args: argparse.Namespace, model: nn.Module, image: torch.Tensor
 ) -> dict[str, Any]:
     """Returns the arguments of an `ArchTrainer` that follow from `add_composition_flags`."""
-    regularizers: list[Regularizer] = list(costs_of(args, model, image))
-    if args.auxiliary_skip:
-        regularizers.append(AuxiliarySkip())
+    sample = torch.zeros(1, *image.shape)
+    parts: list[Regularizer] = list(costs_of(args, model, image))
+    parts += [found.made_for(model, sample, **given) for found, given in _named(args)]
     return {
         "mutator": args.mutator,
         "perturbation": args.perturbation,
         "edge_normalisation": args.edge_normalisation,
-        "regularizers": regularizers,
+        "regularizers": parts,
         "arch_learning_rate": args.arch_learning_rate,
         "warmup_epochs": args.warmup_epochs,
     }
@@ -137,14 +130,27 @@ def costs_of(args: argparse.Namespace, model: nn.Module, image: torch.Tensor) ->
             value = float(target)
         except ValueError:
             value = 0.0
-        if kind not in TABLES or not value > 0:
+        if kind not in _costs() or not value > 0:
             raise OptionError(
-                f"--cost is KIND:TARGET with a positive number and one of "
-                f"{', '.join(sorted(TABLES))}, for example flops:40e6; got '{spelled}'."
+                f"--cost is KIND:TARGET with a positive number and one of {', '.join(_costs())}, "
+                f"for example flops:40e6; got '{spelled}'."
             )
-        table = TABLES[kind](model, torch.zeros(1, *image.shape))
-        costs.append(ExpectedCost(table, target=value, weight=args.cost_weight))
+        made = regularizers.get(kind).made_for(
+            model, torch.zeros(1, *image.shape), target=value, weight=args.cost_weight
+        )
+        costs += [made] if isinstance(made, ExpectedCost) else []
     return costs
+
+
+def _costs() -> list[str]:
+    """Returns the names of regularizers that take a target."""
+    return [name for name in regularizers if issubclass(regularizers.get(name), ExpectedCost)]
+
+
+def _named(args: argparse.Namespace) -> list[tuple[type[Regularizer], dict[str, Any]]]:
+    """Returns the regularizers that the flags name beside costs, and their options."""
+    names = [*args.regularizer, *(["auxiliary_skip"] if args.auxiliary_skip else [])]
+    return [named_regularizer(name) for name in names]
 
 
 def refuse_parts(args: argparse.Namespace, *allowed: str) -> None:
@@ -154,6 +160,7 @@ def refuse_parts(args: argparse.Namespace, *allowed: str) -> None:
         "--edge-normalisation": args.edge_normalisation,
         "--auxiliary-skip": args.auxiliary_skip,
         "--cost": args.cost,
+        "--regularizer": args.regularizer,
         "--stop": args.stop,
         "--selection": args.selection,
         "--arch-learning-rate": args.arch_learning_rate,

@@ -108,7 +108,7 @@ class Regularizer(SearchPart):
 
     def __call__(self, mutator: Mutator) -> Tensor | None:
         """Returns the term for the decisions that `mutator.binding` holds, or None."""
-        return None
+        raise NotImplementedError(f"{type(self).__name__} must say what it adds to the loss")
 
     def factor(self, mutator: Mutator) -> Tensor | None:
         """Returns what the loss is multiplied by, before terms are added; None leaves it."""

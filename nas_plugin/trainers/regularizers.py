@@ -1,7 +1,7 @@
-"""Regularizers that combine with any mutator: expected costs, auxiliary skip connections, by name.
+"""Regularizers that combine with any mutator: expected costs and auxiliary skips, by name.
 
-What is a function of a mutator's own parametrisation, as the anchor of DrNAS's concentrations or the
-zero-one loss of FairDARTS's sigmoids, is that mutator's `penalty` and has no name here.
+What is a function of a mutator's own parametrisation, as the anchor of DrNAS's concentrations or
+the zero-one loss of FairDARTS's sigmoids, is that mutator's `penalty` and has no name here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from nas_plugin.space.choice import Choice, Value
 from nas_plugin.space.cost_table import CostTable
 from nas_plugin.space.search_space import SearchSpace
 from nas_plugin.trainers.parts import Regularizer, Search
-
 
 regularizers: Registry[type[Regularizer]] = Registry(
     "regularizer",
@@ -182,6 +181,9 @@ class CostFactor(OfTable):
                 "smaller unit, such as microseconds, or use ExpectedCost, which adds them."
             )
 
+    def __call__(self, mutator: Mutator) -> None:
+        return None
+
     def factor(self, mutator: Mutator) -> Tensor:
         cost = self.expected(mutator.space, mutator.binding.decisions)
         return self.scale * cost.log() ** self.power
@@ -245,6 +247,9 @@ class AuxiliarySkip(Regularizer):
     def start_epoch(self, progress: float) -> None:
         for block in self.blocks:
             block.auxiliary_scale = self.start + progress * (self.end - self.start)
+
+    def __call__(self, mutator: Mutator) -> None:
+        return None
 
 
 def in_microseconds(table: CostTable) -> CostTable:

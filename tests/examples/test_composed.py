@@ -57,7 +57,8 @@ def test_every_mutator_searches_the_benchmark_and_its_cell_is_looked_up(
 
 def test_parts_are_composed_by_flags(tmp_path: Path) -> None:
     flags = ["--perturbation", "adversarial", "--partial", "2", "--cost", "flops:1e3",
-             "--cost", "params:100", "--auxiliary-skip"]  # fmt: skip
+             "--cost", "params:100", "--auxiliary-skip", "--regularizer",
+             "flops_factor:power=0.5"]  # fmt: skip
     assert small(tmp_path, "--mutator", "snas", *flags) == 0
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["perturbation"] == "adversarial" and settings["partial"] == 2
@@ -102,6 +103,7 @@ def test_help_offers_the_mutators_that_the_trainer_takes(
         ),
         (["--cost", "flops"], "--cost is KIND:TARGET"),
         (["--cost", "watts:3"], "one of flops, latency, params"),
+        (["--regularizer", "skips"], "Unknown regularizer 'skips'"),
         (["--mutator", "pc_darts", "--channels", "6"], "must be a multiple of partial"),
     ],
 )
