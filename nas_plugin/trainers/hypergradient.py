@@ -37,7 +37,8 @@ def second_order(
     """Returns the gradient of each of `alphas`; weights are as before.
 
     Where a gradient of the weights overflowed, as in fp16 until the loss scale has settled, it is
-    NaN and no forward pass sees the broken weights, which would spoil batch statistics for good.
+    NaN and no forward pass sees the broken weights, which would spoil batch statistics for good:
+    the passes see the weights as they are. Nothing here waits for the device.
 
     Args:
         optimizer: SGD, whose step is the virtual one.
@@ -51,21 +52,25 @@ def second_order(
         OptionError: If the optimizer is not plain SGD.
     """
     rates = learning_rates(optimizer, weights)
-    step = train_gradient(weights)
-    if not _finite(step):
-        return _unknown(alphas)
+    step, is_known = zero_unless_finite(train_gradient(weights))
     virtual = virtual_weights(optimizer, weights, step)
     with swapped(weights, virtual):
         grads = valid_gradient([*alphas, *weights])
     direct = filled(grads[: len(alphas)], alphas)
     # The step's learning rate goes into v, so that parameter groups may have different ones.
-    v = [
-        rate * grad for rate, grad in zip(rates, filled(grads[len(alphas) :], weights), strict=True)
+    v, is_finite = zero_unless_finite(
+        [
+            rate * grad
+            for rate, grad in zip(rates, filled(grads[len(alphas) :], weights), strict=True)
+        ]
+    )
+    known = [grad for grad in v if grad is not None]
+    implicit = filled(product(known), alphas)
+    ok = is_known & is_finite
+    return [
+        torch.where(ok, first - second, float("nan"))
+        for first, second in zip(direct, implicit, strict=True)
     ]
-    if not _finite(v):
-        return _unknown(alphas)
-    implicit = filled(product(v), alphas)
-    return [first - second for first, second in zip(direct, implicit, strict=True)]
 
 
 def finite_difference(
@@ -77,14 +82,12 @@ def finite_difference(
     """Returns the paper's product: two gradients at ``w +- eps v``, ``eps = radius / ||v||``.
 
     The scale of v cancels in ``eps v`` and stays in ``/ (2 eps)``, so a learning rate inside v
-    changes nothing but the result's factor.
+    changes nothing but the result's factor. Of a v that is zero the product is zero.
     """
 
     def product(v: list[Tensor]) -> list[Tensor | None]:
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
-        if not norm > 0:
-            return [None for _ in train_gradient()]
-        eps = radius / norm
+        eps = torch.where(norm > 0, radius / norm, 1.0)
         step = torch._foreach_mul(v, eps)
         with swapped(weights, torch._foreach_add(list(weights), step)):
             plus = train_gradient()
@@ -165,13 +168,13 @@ def swapped(params: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterato
             param.data = value
 
 
-def _finite(grads: Sequence[Tensor | None]) -> bool:
+def zero_unless_finite(grads: Sequence[Tensor | None]) -> tuple[list[Tensor | None], Tensor]:
+    """Returns gradients, all zero unless all are finite, and whether they are, on their device."""
     known = [grad for grad in grads if grad is not None]
-    return not known or bool(torch.isfinite(torch.stack(torch._foreach_norm(known))).all())
-
-
-def _unknown(params: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [torch.full_like(param, float("nan")) for param in params]
+    if not known:
+        return list(grads), torch.tensor(True)
+    finite = torch.isfinite(torch.stack(torch._foreach_norm(known))).all()
+    return [None if grad is None else torch.where(finite, grad, 0.0) for grad in grads], finite
 
 
 def filled(grads: Sequence[Tensor | None], params: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -78,8 +78,11 @@ def test_three_whole_steps_equal_eager_ones(
     assert all(service.is_served for service in blocks), [str(s) for s in blocks]
 
 
-def test_a_step_with_wide_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    searcher = trainer("wide")
+@pytest.mark.parametrize("unrolled", [False, True], ids=["first order", "second order"])
+def test_a_step_with_wide_never_waits_for_the_device(
+    unrolled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = trainer("wide", unrolled=unrolled)
     batch = (torch.randn(4, 3, 8, 8), torch.randint(10, (4,)))
     searcher.train_step((batch, batch))
     waits: list[str] = []
@@ -92,9 +95,8 @@ def test_a_step_with_wide_never_waits_for_the_device(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(Tensor, name, counted)
 
-    for wrt in (searcher.alphas, searcher.weights):
-        grads, values = searcher.gradients(batch, wrt)
-        assert grads and values
+    assert all(grad is not None for grad in searcher.arch_gradient(batch, batch))
+    assert searcher.gradients(batch, searcher.weights)[0]
 
     assert waits == []
 

@@ -339,3 +339,14 @@ def test_the_mixed_net_by_hand_is_the_supernet() -> None:
     by_hand = loss_by_hand(named, trainer.alphas[0], trainer.model, (x, y))
 
     assert torch.allclose(nn.functional.cross_entropy(out, y), by_hand)
+
+
+def test_the_product_with_a_vector_of_zeros_is_zero() -> None:
+    from nas_plugin.trainers import hypergradient
+
+    trainer = make_trainer()
+    product = hypergradient.finite_difference(
+        trainer.weights, lambda: trainer.gradients(batch_of(31), trainer.alphas)[0]
+    )
+    (found,) = product([torch.zeros_like(w) for w in trainer.weights])
+    assert found is not None and not found.any()
