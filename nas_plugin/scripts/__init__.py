@@ -8,6 +8,7 @@ from nas_plugin.scripts.composition import (
     composed_supernet,
     costs_of,
     refuse_parts,
+    staged_options,
 )
 from nas_plugin.scripts.flags import (
     add_execution_flag,
@@ -48,6 +49,7 @@ __all__ = [
     "run_search",
     "save_supernet",
     "sizes_of",
+    "staged_options",
     "supernet_evaluator",
     "text_network",
     "trainer_options",

@@ -12,10 +12,12 @@ from torch import nn
 from nas_plugin.errors import OptionError
 from nas_plugin.mutators import mutators
 from nas_plugin.mutators.mutator import MIXES, REPEATABLE
+from nas_plugin.scripts.images import Images, trainer_options
 from nas_plugin.space.narrow import Builder, narrowed
 from nas_plugin.trainers import (
     Callback,
     ExpectedCost,
+    LRSchedulerCallback,
     Regularizer,
     fitting,
     named_regularizer,
@@ -110,6 +112,22 @@ def composed_options(
         "arch_learning_rate": args.arch_learning_rate,
         "warmup_epochs": args.warmup_epochs,
     }
+
+
+def staged_options(args: argparse.Namespace, data: Images, model: nn.Module) -> dict[str, Any]:
+    """Returns the arguments of a trainer in stages that follow from the flags.
+
+    Network, loss, optimizer and schedule are those of a stage, so they are not among them.
+
+    Args:
+        args: The flags of `add_run_flags` and `add_composition_flags`.
+        data: Images to train and to measure.
+        model: A network like that of the first stage.
+    """
+    common = trainer_options(args, data, model, "search", nesterov=False, drawings=True)
+    callbacks = [c for c in common["callbacks"] if not isinstance(c, LRSchedulerCallback)]
+    options = {**common, **composed_options(args, model, data.image), "callbacks": callbacks}
+    return {k: v for k, v in options.items() if k not in ("model", "loss", "optimizer")}
 
 
 def composed_stops(args: argparse.Namespace) -> list[Callback]:

@@ -16,6 +16,7 @@ from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.metrics import accuracy
 from nas_plugin.trainers.objective import Objective
 from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer, SearchPart
+from nas_plugin.trainers.pdarts import PdartsTrainer
 from nas_plugin.trainers.perturbations import (
     AdversarialPerturbation,
     DropoutPerturbation,
@@ -42,6 +43,7 @@ from nas_plugin.trainers.selections import (
 )
 from nas_plugin.trainers.single_level import SingleLevelTrainer
 from nas_plugin.trainers.single_path import RandomNasTrainer, SinglePathTrainer, SPOSSupernetTrainer
+from nas_plugin.trainers.staged import StagedTrainer
 from nas_plugin.trainers.stops import EigenvalueStop, OperationStop, RankingStop, SkipStop, stops
 from nas_plugin.trainers.trainer import Trainer
 
@@ -76,6 +78,8 @@ __all__ = [
     "LRSchedulerCallback",
     "ModelCheckpoint",
     "Objective",
+    "PdartsTrainer",
+    "StagedTrainer",
     "Perturbation",
     "ProgressCallback",
     "ProxylessNasTrainer",

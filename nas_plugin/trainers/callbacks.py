@@ -80,6 +80,9 @@ class Callback:
     def on_train_begin(self) -> None:
         """Called when training starts or goes on."""
 
+    def on_rebuild(self) -> None:
+        """Called when a search in stages has made another network, mutator and optimizers."""
+
     def on_epoch_begin(self, epoch: int) -> None:
         """Called before an epoch, and again where a resumed run goes on inside it."""
 

@@ -86,6 +86,10 @@ class EigenvalueStop(Stop):
         keys = set(counted_keys(mutator.space, self.prefix))
         self._rows = [row for row, key in enumerate(mutator.rows) if key in keys]
 
+    def on_rebuild(self) -> None:
+        self.values = []
+        super().on_rebuild()
+
     def reason(self, epoch: int) -> str | None:
         self.values.append(self.eigenvalue(epoch))
         self.trainer.record("curvature", {"eigenvalue": self.values[-1]})

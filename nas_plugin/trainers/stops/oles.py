@@ -81,6 +81,13 @@ class OperationStop(Callback):
         if not self._candidates:
             raise OptionError("OperationStop freezes candidates' weights, and none has any.")
 
+    def on_rebuild(self) -> None:
+        self.frozen, self._sums, self._counts = [], {}, {}
+        self.build(self.trainer)
+        if self._hook is not None:
+            self._hook.remove()
+            self.on_train_begin()
+
     def on_train_begin(self) -> None:
         self._hook = self.trainer.optimizer.register_step_pre_hook(self._keep)
 

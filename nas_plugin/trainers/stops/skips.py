@@ -93,6 +93,10 @@ class RankingStop(Stop):
                 "RankingStop ranks candidates with weights, and no choice that counts has two."
             )
 
+    def on_rebuild(self) -> None:
+        self._ranking, self._alike = [], 0
+        super().on_rebuild()
+
     def reason(self, epoch: int) -> str | None:
         status = self.trainer.mutator.status()
         ranking = [

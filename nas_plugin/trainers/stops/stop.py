@@ -41,6 +41,11 @@ class Stop(Callback):
         require_architecture(self, trainer)
         super().build(trainer)
 
+    def on_rebuild(self) -> None:
+        # The logits of the stage before do not fit its successor's mutator.
+        self._states = []
+        self.build(self.trainer)
+
     def reason(self, epoch: int) -> str | None:
         """Returns why the search ends after this epoch, or None."""
         raise NotImplementedError(f"{type(self).__name__} must say when it stops")
