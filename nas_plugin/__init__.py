@@ -139,6 +139,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         ModelCheckpoint as ModelCheckpoint,
     )
     from nas_plugin.trainers import (
+        PdartsTrainer as PdartsTrainer,
+    )
+    from nas_plugin.trainers import (
         Perturbation as Perturbation,
     )
     from nas_plugin.trainers import (
@@ -170,6 +173,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
     )
     from nas_plugin.trainers import (
         SPOSSupernetTrainer as SPOSSupernetTrainer,
+    )
+    from nas_plugin.trainers import (
+        StagedTrainer as StagedTrainer,
     )
     from nas_plugin.trainers import (
         Trainer as Trainer,
@@ -215,6 +221,7 @@ _EXPORTS = {
     "Mutator": "nas_plugin.mutators",
     "NasError": "nas_plugin.errors",
     "PcDartsMutator": "nas_plugin.mutators",
+    "PdartsTrainer": "nas_plugin.trainers",
     "Perturbation": "nas_plugin.trainers",
     "ProgressCallback": "nas_plugin.trainers",
     "ProxylessMutator": "nas_plugin.mutators",
@@ -234,6 +241,7 @@ _EXPORTS = {
     "SinglePathTrainer": "nas_plugin.trainers",
     "SnasMutator": "nas_plugin.mutators",
     "SposMutator": "nas_plugin.mutators",
+    "StagedTrainer": "nas_plugin.trainers",
     "Trainer": "nas_plugin.trainers",
     "ValueChoice": "nas_plugin.choice",
     "XnasMutator": "nas_plugin.mutators",
