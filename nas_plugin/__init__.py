@@ -148,6 +148,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         ProgressCallback as ProgressCallback,
     )
     from nas_plugin.trainers import (
+        ProgressiveTrainer as ProgressiveTrainer,
+    )
+    from nas_plugin.trainers import (
         ProxylessNasTrainer as ProxylessNasTrainer,
     )
     from nas_plugin.trainers import (
@@ -224,6 +227,7 @@ _EXPORTS = {
     "PdartsTrainer": "nas_plugin.trainers",
     "Perturbation": "nas_plugin.trainers",
     "ProgressCallback": "nas_plugin.trainers",
+    "ProgressiveTrainer": "nas_plugin.trainers",
     "ProxylessMutator": "nas_plugin.mutators",
     "ProxylessNasTrainer": "nas_plugin.trainers",
     "RandomMutator": "nas_plugin.mutators",

@@ -24,6 +24,7 @@ from nas_plugin.trainers.perturbations import (
     perturbations,
 )
 from nas_plugin.trainers.progress import ProgressCallback
+from nas_plugin.trainers.progressive import ProgressiveTrainer
 from nas_plugin.trainers.proxyless import ProxylessNasTrainer
 from nas_plugin.trainers.regularizers import (
     AuxiliarySkip,
@@ -79,6 +80,7 @@ __all__ = [
     "ModelCheckpoint",
     "Objective",
     "PdartsTrainer",
+    "ProgressiveTrainer",
     "StagedTrainer",
     "Perturbation",
     "ProgressCallback",
