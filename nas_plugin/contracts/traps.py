@@ -117,9 +117,8 @@ class Trap:
 def trap(name: str, seed: int, *, partial: int = 1) -> Trap:
     """Makes the trap of a seed.
 
-    In ``collapse`` one block with weights is enough, as skip connections alone are a linear
-    classifier; in ``competition`` each block has a quadratic part of its own, and all but one
-    must have weights.
+    Skip connections alone are a linear classifier. In ``collapse`` half of the blocks must have
+    weights; in ``competition`` each block has a quadratic part of its own, and all but one must.
 
     Args:
         name: One of `TRAPS`.
@@ -144,7 +143,7 @@ def trap(name: str, seed: int, *, partial: int = 1) -> Trap:
     y = ((1.0 if side_by_side else 1.3) * linear + quadratic > 0).long()
     return Trap(
         model,
-        1 if side_by_side else BLOCKS - 1,
+        1 if side_by_side else BLOCKS // 2,
         ArrayDataset(x[:N_TRAIN], y[:N_TRAIN]),
         ArrayDataset(x[N_TRAIN:], y[N_TRAIN:]),
     )
