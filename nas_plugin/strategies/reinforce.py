@@ -16,7 +16,7 @@ from nas_plugin.strategies.strategy import Strategy
 class Reinforce(Strategy, name="reinforce"):
     """Raises the probability of what was better than a moving average.
 
-    The defaults are those of the authors' code for NAS-Bench-201: Adam with 0.01, baseline 0.9
+    The defaults are those of the authors' code for NATS-Bench: Adam with 0.01, baseline 0.9
     (updated before it is subtracted), one step a result. Adam's step hardly depends on the
     reward's scale.
 

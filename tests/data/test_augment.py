@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_plugin.data.augment import Augment, Cutout, RandomCrop, RandomFlip, standard_augment
+from nas_plugin.data.augment import (
+    Augment,
+    Cutout,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    standard_augment,
+)
+from nas_plugin.errors import OptionError
 
 MEAN, STD = 0.25, 0.5
 
@@ -32,6 +40,23 @@ def test_the_hole_of_cutout_has_the_colour_of_the_mean() -> None:
     holes = (out == 0).sum(dim=(1, 2, 3))
     # A centre in a corner leaves two by two pixels of the square inside.
     assert holes.max() == 16 and holes.min() >= 4
+
+
+def test_a_crop_of_one_pixel_moves_images() -> None:
+    augment = standard_augment(data_set(1, False), train=True)
+    assert augment is not None
+    white = torch.full((30, 1, 4, 4), 255, dtype=torch.uint8)
+    out = augment(white, torch.arange(30), 0)
+
+    # What comes in from the border is black, and at most a row and a column of it.
+    black = (out < 0).flatten(1).sum(1)
+    assert set(black.tolist()) <= {0, 4, 7} and black.max() > 0
+
+
+@pytest.mark.parametrize("std", [(0.5, 0.0), (0.0, 0.5), (-1.0, 1.0)])
+def test_one_deviation_that_is_not_positive_is_refused(std: tuple[float, float]) -> None:
+    with pytest.raises(OptionError, match="positive std a channel"):
+        Normalize((0.0, 0.0), std)
 
 
 def test_held_out_images_are_only_normalised() -> None:
