@@ -38,6 +38,22 @@ class ArchitectureError(NasError):
     """An architecture does not fit its search space."""
 
 
+class DescriptionError(NasError):
+    """A model description is wrong.
+
+    Args:
+        message: What was found, what is allowed, what to do.
+        path: The names of the node and of those that enclose it, from the outermost.
+    """
+
+    def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[DescriptionError], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self), self.path)
+
+
 class FileError(NasError):
     """A file is missing, malformed, too large or not trusted."""
 

@@ -10,15 +10,18 @@ from nas_plugin.files.read import open_bounded, read_bytes, read_lines, read_tex
 from nas_plugin.files.rotation import LatestCheckpoint, find_latest, load_latest, save_rotating
 from nas_plugin.files.tar_file import read_tar
 from nas_plugin.files.write import append_line, atomic_open, write_atomic, write_json
-from nas_plugin.files.yaml_file import read_yaml
+from nas_plugin.files.yaml_file import Block, Lines, dump_yaml, parse_yaml, read_yaml
 from nas_plugin.files.zip_file import open_zip, read_member
 
 __all__ = [
+    "Block",
     "LatestCheckpoint",
+    "Lines",
     "PickledArray",
     "append_line",
     "atomic_open",
     "check_folder",
+    "dump_yaml",
     "find_latest",
     "load_checkpoint",
     "load_latest",
@@ -26,6 +29,7 @@ __all__ = [
     "open_bounded",
     "open_zip",
     "parse_json",
+    "parse_yaml",
     "read_bytes",
     "read_image",
     "read_json",

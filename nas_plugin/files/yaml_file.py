@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import yaml
@@ -22,7 +24,37 @@ MAX_BYTES = 2**20
 MAX_DEPTH = 64
 _MAX_EXPANDED = 4 * 2**20
 _MAX_NODES = 50_000  # about a second of PyYAML
+_SHORT = 80  # of a value in Python's spelling, which has more quotes
 _TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where the values of a YAML text stand.
+
+    Args:
+        root: The composed text; None if it is empty.
+    """
+
+    root: yaml.Node | None
+
+    def of(self, path: Sequence[str | int]) -> int:
+        """Returns the line, from 1, of the last value on a path of keys and positions."""
+        node, line = self.root, 1
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                found = [(k, v) for k, v in node.value if k.value == str(step)]
+                if not found:
+                    break
+                line, node = found[0][0].start_mark.line + 1, found[0][1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+                if step >= len(node.value):
+                    break
+                node = node.value[step]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line
 
 
 def read_yaml(path: PathLike, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
@@ -32,21 +64,35 @@ def read_yaml(path: PathLike, max_bytes: int = MAX_BYTES, max_depth: int = MAX_D
         FileError: If it is too large or too deep, holds a key twice, a tag beyond plain data, an
             infinite number, aliases that expand without measure, or is not YAML.
     """
-    text = read_text(path, max_bytes)
+    return parse_yaml(read_text(path, max_bytes), str(path), max_depth)[0]
+
+
+def parse_yaml(text: str, name: str, max_depth: int = MAX_DEPTH) -> tuple[Any, Lines]:
+    """Returns the value of YAML text with one document, and where each part of it stands.
+
+    Args:
+        text: The text.
+        name: Name of its source, as errors call it.
+        max_depth: The deepest nesting that is accepted.
+
+    Raises:
+        FileError: As `read_yaml`.
+    """
     try:
         loader = _PlainLoader(text, max_depth)
         try:
-            return loader.get_single_data()
+            node = loader.get_single_node()
+            return None if node is None else loader.construct_document(node), Lines(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise FileError(
-            f"{path}{place}: {error.problem or error.context}. Correct it there."
+            f"{name}{place}: {error.problem or error.context}. Correct it there."
         ) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise FileError(f"{path} is not YAML that can be read: {error}. Correct it.") from error
+        raise FileError(f"{name} is not YAML that can be read: {error}. Correct it.") from error
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -111,6 +157,44 @@ class _PlainLoader(yaml.SafeLoader):
         return size, depth
 
 
+class Block(dict[str, Any]):
+    """A mapping that `dump_yaml` writes line by line, however short it is."""
+
+
+def dump_yaml(value: Any) -> str:
+    """Returns YAML text that `read_yaml` reads as an equal value.
+
+    Args:
+        value: Mappings, lists, text, finite numbers, booleans and None. What is short is written
+            on one line, but for a `Block`.
+    """
+    return yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, width=96, allow_unicode=True)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes text in quotes where `_PlainLoader` would read something else."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: Any = None) -> Any:
+        short = not isinstance(mapping, Block) and len(repr(mapping)) <= _SHORT
+        return super().represent_mapping(tag, mapping, short)
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: Any = None) -> Any:
+        return super().represent_sequence(tag, sequence, len(repr(sequence)) <= _SHORT)
+
+
+_PlainDumper.add_representer(
+    Block, lambda dumper, block: dumper.represent_mapping(_TAG + "map", block)
+)
+
+
 def _refusal(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
@@ -143,6 +227,8 @@ _SCALARS: tuple[tuple[str, str, Any], ...] = (
 for _kind, _pattern, _construct in _SCALARS:
     _PlainLoader.add_implicit_resolver(_TAG + _kind, re.compile(rf"^(?:{_pattern})\Z"), None)
     _PlainLoader.add_constructor(_TAG + _kind, _construct)
-_PlainLoader.add_implicit_resolver(_TAG + "merge", re.compile(r"^<<\Z"), ["<"])
+    _PlainDumper.add_implicit_resolver(_TAG + _kind, re.compile(rf"^(?:{_pattern})\Z"), None)
+for _class in (_PlainLoader, _PlainDumper):
+    _class.add_implicit_resolver(_TAG + "merge", re.compile(r"^<<\Z"), ["<"])
 for _kind in ("str", "seq", "map"):
     _PlainLoader.add_constructor(_TAG + _kind, getattr(yaml.SafeLoader, f"construct_yaml_{_kind}"))

@@ -131,6 +131,32 @@ def _record() -> dict[str, Any]:
     return {"less": results}
 
 
+def _description(path: Path) -> Any:
+    from nas_plugin.description import read_graph
+
+    return read_graph(path)
+
+
+_DESCRIPTION = b"""\
+parameters: {channels: 4, cells: 2}
+inputs: {image: [3, 8, 8]}
+operations:
+  pick: {one_of: [conv_bn_relu, max_pool, {name: zero, keep: true}]}
+  cell:
+    key: cell
+    nodes:
+      left: {name: pick, key: left}
+      out: {from: {left: , input: relu}, join: {any: 1, key: one}}
+nodes:
+  stem: {name: conv_bn_relu, kernel: 3, c_out: 2 * channels}
+  early: {repeat: cell, times: cells - 1}
+  late: {repeat: [cell, {name: conv, groups: c_in // 2}], times: [0, 3]}
+  beside: {from: [early, late], join: concat}
+  head: [global_avg_pool, {name: linear, c_out: 10}]
+output: head
+"""
+
+
 def _nats(path: Path) -> Any:
     from nas_plugin.benchmarks.importers.nasbench201_official import _unpack
     from nas_plugin.benchmarks.importers.nasbench201_records import RecordTable
@@ -516,6 +542,8 @@ LOADERS: dict[str, Loader] = {
         ("experiment.local_evidence:_read",)),
     "snapshot": Loader("snapshot.json", b'{"events": 3, "state": {"a": [1, 2.5]}}', _snapshot,
         ("experiment.snapshot:read_snapshot",)),
+    "description": Loader("d.yaml", _DESCRIPTION, _description,
+        ("description.read:read_graph",)),
     "experiment file": Loader("e.yml", _YAML, _config, ("experiment.config:load_config",)),
 }  # fmt: skip
 

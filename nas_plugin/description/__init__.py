@@ -1,0 +1,27 @@
+"""Models as graphs that people can edit: YAML, graph, module."""
+
+from nas_plugin.description.compile import carry_weights, compile_graph
+from nas_plugin.description.graph import ModelGraph
+from nas_plugin.description.join import AnyOf
+from nas_plugin.description.module import GraphModule
+from nas_plugin.description.node import Edge, Node
+from nas_plugin.description.operation import OneOf, Op, Repeated
+from nas_plugin.description.read import from_yaml, read_graph
+from nas_plugin.description.write import to_yaml, write_graph
+
+__all__ = [
+    "AnyOf",
+    "Edge",
+    "GraphModule",
+    "ModelGraph",
+    "Node",
+    "OneOf",
+    "Op",
+    "Repeated",
+    "carry_weights",
+    "compile_graph",
+    "from_yaml",
+    "read_graph",
+    "to_yaml",
+    "write_graph",
+]
