@@ -127,6 +127,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         Callback as Callback,
     )
     from nas_plugin.trainers import (
+        CdartsTrainer as CdartsTrainer,
+    )
+    from nas_plugin.trainers import (
         DartsTrainer as DartsTrainer,
     )
     from nas_plugin.trainers import (
@@ -201,6 +204,7 @@ _EXPORTS = {
     "BilevelTrainer": "nas_plugin.trainers",
     "Binding": "nas_plugin.choice",
     "Callback": "nas_plugin.trainers",
+    "CdartsTrainer": "nas_plugin.trainers",
     "Cell": "nas_plugin.choice",
     "DartsMutator": "nas_plugin.mutators",
     "DartsTrainer": "nas_plugin.trainers",

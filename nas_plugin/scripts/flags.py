@@ -13,7 +13,9 @@ from nas_plugin.execution import executions
 from nas_plugin.files import check_folder
 
 #: What the data says, or the method; never a flag of the size.
-NOT_SIZES = ("classes", "in_channels", "small_images", "auxiliary", "retrain", "partial")
+NOT_SIZES = (
+    "classes", "in_channels", "small_images", "auxiliary", "retrain", "partial", "shared",
+)  # fmt: skip
 
 
 def add_run_flags(

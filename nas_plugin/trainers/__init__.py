@@ -9,6 +9,7 @@ from nas_plugin.trainers.callbacks import (
     LRSchedulerCallback,
     ModelCheckpoint,
 )
+from nas_plugin.trainers.cdarts import CdartsTrainer
 from nas_plugin.trainers.decay import decay_groups
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
 from nas_plugin.trainers.fit import fitting
@@ -79,6 +80,7 @@ __all__ = [
     "LRSchedulerCallback",
     "ModelCheckpoint",
     "Objective",
+    "CdartsTrainer",
     "PdartsTrainer",
     "ProgressiveTrainer",
     "StagedTrainer",

@@ -10,8 +10,10 @@ NNI_NAMES: Mapping[str, str] = {
     "arch_optim_lr": "arch_learning_rate",
     "ctrl_lr": "arch_learning_rate",
     "ctrl_steps_aggregate": "mutator_steps_aggregate",
+    "epochs": "num_epochs",
     "mutator_lr": "arch_learning_rate",
     "n_epochs": "num_epochs",
+    "steps_per_epoch": "limit_batches",
     "train_loader": "dataset_train",
     "valid_loader": "dataset_valid",
 }
