@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from nas_plugin.operations import (
     max_pool,
     skip_connect,
 )
+
+if TYPE_CHECKING:
+    from nas_plugin.description import Description
 
 #: Kind of cell (``normal`` or ``reduce``), node and source → the candidates of that edge.
 Edges = Callable[[str, int, int], Sequence[str]]
@@ -203,6 +207,12 @@ class DartsNet(nn.Module):
                 extra = self.auxiliary(last)
         out: Tensor = self.classifier(self.pool(last).flatten(1))
         return out if extra is None else (out, extra)
+
+    def description(self) -> Description:
+        """Returns the network as a graph."""
+        from search_spaces.descriptions.darts import describe_darts
+
+        return describe_darts(self)
 
 
 def darts_cell(

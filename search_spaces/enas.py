@@ -5,12 +5,17 @@ Pham et al. 2018, https://arxiv.org/abs/1802.03268
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from nas_plugin.choice import InputChoice, LayerChoice, MutableScope, Nothing, fan_out
 from nas_plugin.errors import OptionError
 from nas_plugin.operations import FactorizedReduce, ReLUConvBN, SepConv, avg_pool, max_pool
+
+if TYPE_CHECKING:
+    from nas_plugin.description import Description
 
 
 def enas_macro(
@@ -200,6 +205,12 @@ class MicroNet(nn.Module):
                 extra = self.auxiliary(last)
         out: Tensor = self.classifier(self.dropout(last.relu().mean(dim=(2, 3))))
         return out if extra is None else (out, extra)
+
+    def description(self) -> Description:
+        """Returns the network as a graph."""
+        from search_spaces.descriptions.enas import describe_enas_micro
+
+        return describe_enas_micro(self)
 
 
 class MicroCell(nn.Module):

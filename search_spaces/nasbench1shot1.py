@@ -11,6 +11,7 @@ https://arxiv.org/abs/1902.09635.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from nas_plugin.choice import InputChoice, LayerChoice, fan_out
 from nas_plugin.errors import OptionError
 from nas_plugin.space.encodings import nasbench101 as encoding101
 from nas_plugin.space.encodings.nasbench1shot1 import OPS, OneShotSpace
+
+if TYPE_CHECKING:
+    from nas_plugin.description import Description
 
 
 def nasbench1shot1_1(
@@ -130,6 +134,12 @@ class GraphNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.classifier(self.cells(x).mean(dim=(2, 3)))
         return out
+
+    def description(self) -> Description:
+        """Returns the network as a graph."""
+        from search_spaces.descriptions.nasbench1shot1 import describe_nasbench1shot1
+
+        return describe_nasbench1shot1(self)
 
 
 class GraphCell(nn.Module):

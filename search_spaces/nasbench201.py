@@ -7,7 +7,7 @@ Dong & Yang 2020, https://arxiv.org/abs/2001.00326. Strings are read and written
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -16,6 +16,9 @@ from nas_plugin.errors import OptionError
 from nas_plugin.operations import ReLUConvBN, Zero, avg_pool
 from nas_plugin.space.encodings import nasbench201 as encoding
 from nas_plugin.space.fix import apply_fixed_architecture
+
+if TYPE_CHECKING:
+    from nas_plugin.description import Description
 
 
 def nasbench201(
@@ -106,6 +109,12 @@ class NasBench201Net(nn.Module):
         out: Tensor = self.last(self.cells(self.stem(x))).mean(dim=(2, 3))
         out = self.classifier(out)
         return out
+
+    def description(self) -> Description:
+        """Returns the network as a graph."""
+        from search_spaces.descriptions.nasbench201 import describe_nasbench201
+
+        return describe_nasbench201(self)
 
 
 class Cell201(nn.Module):

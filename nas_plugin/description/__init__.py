@@ -1,6 +1,7 @@
 """Models as graphs that people can edit: YAML, graph, module."""
 
 from nas_plugin.description.compile import carry_weights, compile_graph
+from nas_plugin.description.describe import Description, describe, model_from_file
 from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
 from nas_plugin.description.module import GraphModule
@@ -11,6 +12,7 @@ from nas_plugin.description.write import to_yaml, write_graph
 
 __all__ = [
     "AnyOf",
+    "Description",
     "Edge",
     "GraphModule",
     "ModelGraph",
@@ -20,7 +22,9 @@ __all__ = [
     "Repeated",
     "carry_weights",
     "compile_graph",
+    "describe",
     "from_yaml",
+    "model_from_file",
     "read_graph",
     "to_yaml",
     "write_graph",
