@@ -178,6 +178,18 @@ def test_the_architecture_of_the_large_network_stays_for_an_epoch() -> None:
     assert all(len(found) == 1 for found in seen.values())
 
 
+def test_a_search_that_is_resumed_inside_an_epoch_derives_nothing_anew() -> None:
+    trainer = make()
+    trainer.epoch = 1
+    trainer.start_epoch(1)
+    assert trainer.derived is not None and trainer.derived["k"] == "a"
+    with torch.no_grad():
+        trainer.alphas[0][0, 1] += 3.0
+    trainer.batch = 5
+    trainer.start_epoch(1)
+    assert trainer.derived["k"] == "a"
+
+
 def test_the_regularisation_falls_to_nothing() -> None:
     trainer = make(num_epochs=12, warmup_epochs=2, regular_ratio=0.2)
     found = []

@@ -13,6 +13,7 @@ from nas_plugin.data import ArrayDataset
 from nas_plugin.errors import OptionError
 from nas_plugin.trainers import BilevelTrainer, Callback, SingleLevelTrainer, accuracy, finalize
 from nas_plugin.trainers.selections import PerturbationSelection
+from nas_plugin.trainers.selections.perturbation import revised
 
 X = torch.randn(60, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(0, 3, (60,), generator=torch.Generator().manual_seed(1))
@@ -97,9 +98,24 @@ def last_joined(batches: list[Any]) -> list[Any]:
     return batches
 
 
+def test_what_is_removed_counts_nothing_and_the_rest_is_as_it_was() -> None:
+    trainer, _ = make(Net())
+    mutator = trainer.mutator
+    p = mutator.alphas.detach().softmax(1)
+    with revised(mutator, {"block1": "b"}, removed=("block0", "a")):
+        mutator.reset()
+        first, second, third = (mutator.binding.decisions[f"block{i}"] for i in range(3))
+    assert torch.equal(first.mix, p[0] * torch.tensor([1, 0, 1, 1])) and first.active == (0, 2, 3)
+    assert second.mix.tolist() == [0, 0, 1, 0] and second.active == (2,)
+    assert torch.equal(third.mix, p[2])
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_every_decision_is_that_of_brute_force(seed: int) -> None:
     trainer, log = make(Net(), seed)
+    # Every batch is normalised by itself, so running statistics do not matter.
+    trainer.model.norm.running_mean.fill_(3.0)
+    trainer.model.norm.running_var.fill_(50.0)
     found = PerturbationSelection(epochs=0)(trainer)
 
     samples = trainer.arch_part[1]
