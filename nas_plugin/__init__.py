@@ -136,6 +136,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same as `_EXPORTS`
         EnasTrainer as EnasTrainer,
     )
     from nas_plugin.trainers import (
+        LambdaDartsTrainer as LambdaDartsTrainer,
+    )
+    from nas_plugin.trainers import (
         LRSchedulerCallback as LRSchedulerCallback,
     )
     from nas_plugin.trainers import (
@@ -221,6 +224,7 @@ _EXPORTS = {
     "GdasMutator": "nas_plugin.mutators",
     "InputChoice": "nas_plugin.choice",
     "LRSchedulerCallback": "nas_plugin.trainers",
+    "LambdaDartsTrainer": "nas_plugin.trainers",
     "LayerChoice": "nas_plugin.choice",
     "ModelCheckpoint": "nas_plugin.trainers",
     "Mutable": "nas_plugin.choice",

@@ -14,6 +14,7 @@ from nas_plugin.trainers.decay import decay_groups
 from nas_plugin.trainers.enas import EnasTrainer, reward_accuracy
 from nas_plugin.trainers.fit import fitting
 from nas_plugin.trainers.gradients import Gradients
+from nas_plugin.trainers.lambda_darts import LambdaDartsTrainer
 from nas_plugin.trainers.metrics import accuracy
 from nas_plugin.trainers.objective import Objective
 from nas_plugin.trainers.parts import ArchSchedule, Perturbation, Regularizer, SearchPart
@@ -81,6 +82,7 @@ __all__ = [
     "ModelCheckpoint",
     "Objective",
     "CdartsTrainer",
+    "LambdaDartsTrainer",
     "PdartsTrainer",
     "ProgressiveTrainer",
     "StagedTrainer",
