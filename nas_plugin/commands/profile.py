@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--space", help="name of a search space")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="sizes",
         help="an argument of the space, such as classes=10; repeat for more")  # fmt: skip
-    add("--input", type=_shape, metavar="N,C,H,W", help="shape of a batch, such as 1,3,32,32")
+    add("--input", type=shape, metavar="N,C,H,W", help="shape of a batch, such as 1,3,32,32")
     add("--arc-checkpoint", help="architecture file: print the cost of this network")
     measured = parser.add_mutually_exclusive_group()
     measured.add_argument(
@@ -160,13 +160,13 @@ def _made(builder: Callable[..., Any], space: str, sizes: list[str]) -> Any:
         raise OptionError(f"'{space}' cannot be made with {options}: {error}.") from error
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def shape(text: str) -> tuple[int, ...]:
     try:
-        shape = tuple(int(part) for part in text.split(","))
+        sizes = tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"expected numbers like 1,3,32,32, got '{text}'"
         ) from error
-    if len(shape) < 2 or min(shape) < 1:
+    if len(sizes) < 2 or min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"expected at least two positive numbers, got '{text}'")
-    return shape
+    return sizes

@@ -1,6 +1,7 @@
 """Models as graphs that people can edit: YAML, graph, module."""
 
 from nas_plugin.description.compile import carry_weights, compile_graph
+from nas_plugin.description.costs import Cost, node_costs
 from nas_plugin.description.describe import Description, describe, model_from_file
 from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
@@ -12,6 +13,7 @@ from nas_plugin.description.write import to_yaml, write_graph
 
 __all__ = [
     "AnyOf",
+    "Cost",
     "Description",
     "Edge",
     "GraphModule",
@@ -25,6 +27,7 @@ __all__ = [
     "describe",
     "from_yaml",
     "model_from_file",
+    "node_costs",
     "read_graph",
     "to_yaml",
     "write_graph",

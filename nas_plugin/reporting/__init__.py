@@ -8,6 +8,7 @@ from nas_plugin.reporting.architecture_svg import (
     draw_architecture,
 )
 from nas_plugin.reporting.cell_svg import CellDrawing, Edge
+from nas_plugin.reporting.graph_svg import draw_graph
 from nas_plugin.reporting.html import write_report
 from nas_plugin.reporting.jsonl import JsonlLog, read_jsonl
 from nas_plugin.reporting.plots import plot_choices, plot_curves, plot_front, plot_regret
@@ -23,6 +24,7 @@ __all__ = [
     "cell_from_probabilities",
     "cell_prefixes",
     "draw_architecture",
+    "draw_graph",
     "plot_choices",
     "plot_curves",
     "plot_front",

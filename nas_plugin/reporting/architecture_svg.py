@@ -118,7 +118,7 @@ def draw_architecture(
     rest = {key: value for key, value in architecture.items() if key not in drawn}
     if rest or not pictures:
         pictures.append(_table(rest, weights or {}))
-    return document(_stacked(pictures, title), title or "architecture")
+    return document(stacked(pictures, title), title or "architecture")
 
 
 def chosen_text(value: Any) -> str:
@@ -188,7 +188,7 @@ def _drawing(
     return CellDrawing([*names, "c_k"], drawn)
 
 
-def _stacked(pictures: Sequence[Picture], title: str | None) -> Picture:
+def stacked(pictures: Sequence[Picture], title: str | None) -> Picture:
     y, body = 0.0, []
     if title:
         body.append(
