@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,28 @@ def seconds(step: Step, device: str) -> float:
     if device != "cpu":
         torch.cuda.synchronize()
     return clock() - start
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Returns what the figures depend on beside the code."""
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.split(":")[1].strip() for line in cpu.splitlines() if "model name" in line]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": threads(device),
+    }
+
+
+def written(path: Path, device: str, found: Mapping[str, Any]) -> None:
+    """Writes what a script found as a data file, with its command and the machine."""
+    command = " ".join(["python", *sys.argv])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {"command": command, "machine": machine(device), **found}
+    path.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _used(device: str) -> float:

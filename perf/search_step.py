@@ -5,24 +5,23 @@
 The textbook step computes the same update in the plain way: images laid out plain, module by
 module, `backward()` fills the gradients of weights and logits alike, and second order trains a deep
 copy of the network. Steps are timed in turn and compared pair by pair in the seconds of the
-process, so that others on the machine disturb little. Peak memory is that of a process of its own,
-above what it needs before its first step.
+process, so that others on the machine disturb little. Code from elsewhere runs in the same turns
+with `--beside FILE`: a Python file with a function `made(batch_size, channels, unrolled)` that
+returns such a step. Peak memory is that of a process of its own, above what it needs before its
+first step.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import json
-import os
-import platform
+import importlib.util
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from paired import Step, peak, peak_of_own_process, seconds, threads
+from paired import Step, machine, peak, peak_of_own_process, seconds, written
 from torch import Tensor, nn
 
 from nas_plugin.data import ArrayDataset
@@ -121,7 +120,19 @@ def textbook(trainer: DartsTrainer, train: Batch, valid: Batch) -> Step:
     return step
 
 
+def from_file(path: Path, args: argparse.Namespace, unrolled: bool) -> Step:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    step: Step = module.made(args.batch_size, args.channels, unrolled)
+    return step
+
+
 def made(args: argparse.Namespace, name: str, unrolled: bool) -> Step:
+    if name.endswith(".py"):
+        return from_file(Path(name), args, unrolled)
     trainer = make_trainer(args, name, unrolled)
     train, valid = batches(args, trainer.device)
     if name == "textbook":
@@ -131,7 +142,7 @@ def made(args: argparse.Namespace, name: str, unrolled: bool) -> Step:
 
 def measured(args: argparse.Namespace, unrolled: bool) -> dict[str, Any]:
     """Returns, for every step, its median seconds, its ratios to the first, and its memory."""
-    steps = {name: made(args, name, unrolled) for name in args.steps}
+    steps = {name: made(args, name, unrolled) for name in [*args.steps, *args.beside]}
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -142,13 +153,13 @@ def measured(args: argparse.Namespace, unrolled: bool) -> dict[str, Any]:
     found = {}
     for name, taken in times.items():
         ratios = [a / b for a, b in zip(first, taken, strict=True)]
-        found[name] = {
+        found[Path(name).stem] = {
             "seconds": round(statistics.median(taken), 4),
             "ratio": round(statistics.median(ratios), 2),
             "range": [round(min(ratios), 2), round(max(ratios), 2)],
         }
         if args.memory:
-            found[name]["peak_mib"] = round(peak_in_mib(args, name, unrolled))
+            found[Path(name).stem]["peak_mib"] = round(peak_in_mib(args, name, unrolled))
     return found
 
 
@@ -160,20 +171,6 @@ def peak_in_mib(args: argparse.Namespace, name: str, unrolled: bool) -> float:
     )  # fmt: skip
 
 
-def machine(device: str) -> dict[str, Any]:
-    """Returns what the figures depend on beside the code."""
-    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    names = [line.split(":")[1].strip() for line in cpu.splitlines() if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": threads(device),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = ["textbook", *(name for name in executions() if name != "auto")]
@@ -183,12 +180,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="measured rounds, after one warm-up")
     parser.add_argument("--steps", nargs="+", choices=names, default=names, metavar="STEP",
                         help="the first is what the others are compared with")  # fmt: skip
+    parser.add_argument("--beside", nargs="+", default=[], metavar="FILE",
+                        help="Python files of other steps, compared in the same turns")  # fmt: skip
     parser.add_argument("--orders", nargs="+", choices=["first", "second"],
                         default=["first", "second"])  # fmt: skip
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="a data file to write")
-    parser.add_argument("--peak-of", choices=names, help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--unrolled", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -207,10 +206,7 @@ def main() -> None:
             print(f"{order:8}{name:10}{row['seconds']:9.3f} s {row['ratio']:6.2f}x "
                   f"[{low:.2f}, {high:.2f}]{memory}", flush=True)  # fmt: skip
     if args.out:
-        command = "python perf/search_step.py " + " ".join(sys.argv[1:])
-        data = {"command": command, "machine": about, "pairs": args.pairs, "results": results}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(data, indent=2) + "\n")
+        written(args.out, args.device, {"pairs": args.pairs, "results": results})
 
 
 if __name__ == "__main__":
