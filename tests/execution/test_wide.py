@@ -228,13 +228,15 @@ def test_frozen_norms_keep_their_statistics_as_the_modules_do() -> None:
     def outputs(dispatch: Dispatcher | None) -> list[Tensor]:
         torch.manual_seed(0)
         model = spread(Fan([LayerChoice({"a": SepConv(2, 3), "b": max_pool(2)}, key="0")])).double()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
         binding = Binding("test")
         binding.attach(model)
         binding.dispatch = dispatch
         binding.decisions = {"0": Decision(torch.tensor([0.3, 0.7]).double(), (0, 1))}
+        model(torch.randn(2, 2, 5, 5, dtype=torch.float64))
+        # Frozen after a pass: what was planned for training is no longer right.
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
         out = model(torch.randn(2, 2, 5, 5, dtype=torch.float64))
         out.sum().backward()
         grads = [p.grad for p in model.parameters() if p.grad is not None]

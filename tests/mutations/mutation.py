@@ -60,6 +60,8 @@ class Mutation:
                 "expected once. Follow the code's change, or delete the entry with the code."
             )
         changed = source.replace(self.text, self.replacement)
+        if path.suffix != ".py":  # C++: the test builds it
+            return changed
         try:
             same = ast.dump(ast.parse(changed)) == ast.dump(ast.parse(source))
         except SyntaxError as error:
