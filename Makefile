@@ -34,7 +34,7 @@ search: $(STAMP)  ## Search and retrain a network on real handwritten digits (mi
 	$(PY) examples/darts/search.py $(SEARCH_ARGS) --out $(OUT)
 	$(PY) examples/darts/retrain.py $(RETRAIN_ARGS) --arc-checkpoint $(OUT)/architecture.json --out $(OUT)
 	@echo
-	@echo "Everything lies in $(OUT):"
+	@echo "Results were written to $(OUT):"
 	@echo "  architecture.json        what was found; checkpoints/epoch_N.json: after every epoch"
 	@echo "  cells/epoch_N.svg        drawings of the cell"
 	@echo "  search.jsonl             the log; retrain.jsonl of the retraining"

@@ -67,7 +67,7 @@ class DataError(NasError):
 
 
 class TrainingError(NasError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class BenchmarkError(NasError):

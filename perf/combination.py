@@ -282,7 +282,11 @@ def main() -> None:
     add("--proxy-epochs", type=int, default=10, help="of the training that gives the signal")
     add("--batch-size", type=int, default=64)
     add("--learning-rate", type=float, default=0.025)
-    add("--arch-learning-rate", type=float, help="of the logits (default: the method's own)")
+    add(
+        "--arch-learning-rate",
+        type=float,
+        help="learning rate of the logits (default: the method's own)",
+    )
     add("--samples", type=int, default=50, help="architectures of which the best is kept")
     add("--choose-minutes", type=float, default=80, help="begin no search of a choice later")
     add("--minutes", type=float, default=120, help="begin no search later")

@@ -48,7 +48,7 @@ Piece = dict[str, Any]
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--data-dir", help="folder of the data set's files")
+    add("--data-dir", help="folder that holds the data set's files")
     add("--limit", type=int, help="use that many sentences of each part only")
     add("--max-length", type=int, default=32)
     add("--min-count", type=int, default=2)
@@ -59,8 +59,8 @@ def parse() -> argparse.Namespace:
     add("--batch-size", type=int, default=128)
     add("--learning-rate", type=float, default=0.01)
     add("--search-epochs", type=int, default=10)
-    add("--controller-steps", type=int, default=20, help="an epoch")
-    add("--aggregate", type=int, default=5, help="architectures a controller step")
+    add("--controller-steps", type=int, default=20, help="controller steps per epoch")
+    add("--aggregate", type=int, default=5, help="architectures per controller step")
     add("--arch-learning-rate", type=float, default=0.005)
     add("--samples", type=int, default=20, help="architectures of which a search returns the best")
     add("--retrain-epochs", type=int, default=5)

@@ -43,7 +43,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", default="digits", help="name of a data set, an npz file, or a folder of images")
-    add("--data-dir", help="folder of the data set's files")
+    add("--data-dir", help="folder that holds the data set's files")
     add("--channels", type=int, default=8)
     add("--epochs", type=int, default=8, help="of the search, and of the retraining")
     add("--batch-size", type=int, default=64)

@@ -44,12 +44,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--regular-coeff", type=float, default=5.0)
     add("--regular-ratio", type=float, default=0.5)
     add("--loss-alpha", type=float, default=1.0)
-    add("--temperature", type=float, default=2.0, help="of the distillation")
+    add("--temperature", type=float, default=2.0, help="weight of the distillation loss")
     add("--interactive-type", choices=["kl", "smoothl1"], default="kl")
     add("--fix-head", action=argparse.BooleanOptionalAction, default=False,
-        help="leave the distillation heads as they were drawn")  # fmt: skip
+        help="leave the distillation heads untrained")  # fmt: skip
     add("--share", action=argparse.BooleanOptionalAction, default=True,
-        help="let the networks share stem and heads")  # fmt: skip
+        help="share stem and heads between the networks")  # fmt: skip
     add_size_flags(parser, cdarts, layers=8)
     return parser.parse_args(argv)
 

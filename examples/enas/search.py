@@ -56,17 +56,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_run_flags(parser, learning_rate=0.05, **RUN[kind])
     add_execution_flag(parser)
     add = parser.add_argument
-    add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
-    add("--controller-steps", type=int, default=own["steps"], help="an epoch")
+    add("--child-steps", type=int, help="weight steps per epoch; by default one pass over the data")
+    add("--controller-steps", type=int, default=own["steps"], help="controller steps per epoch")
     add("--aggregate", type=int, default=own["aggregate"],
-        help="architectures a controller step")  # fmt: skip
+        help="architectures per controller step")  # fmt: skip
     add("--arch-learning-rate", type=float, default=own["lr"])
     add("--tanh-constant", type=float, default=own["tanh"], help="bounds the controller's logits")
     add("--op-tanh-reduce", type=float, default=own["reduce"],
-        help="divides the bound for operations")  # fmt: skip
+        help="divides that bound for operations")  # fmt: skip
     add("--entropy-weight", type=float, default=1e-4)
-    add("--skip-weight", type=float, default=own["skip"], help="of the skip penalty")
-    add("--samples", type=int, default=10, help="architectures of which the best is returned")
+    add("--skip-weight", type=float, default=own["skip"], help="weight of the skip penalty")
+    add("--samples", type=int, default=10, help="architectures to rank; the best is returned")
     add_size_flags(parser, BUILDERS[kind])
     return parser.parse_args(argv)
 

@@ -102,8 +102,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="an argument of the strategy, in JSON; may be repeated")  # fmt: skip
     add("--trials", type=int, default=30)
     add("--data", default="digits", help="name of a data set, an npz file, or a folder of images")
-    add("--limit", type=int, help="use that many training images only")
-    add("--epochs", type=int, default=9, help="of a child, where the strategy does not say")
+    add("--limit", type=int, help="use only this many training images")
+    add("--epochs", type=int, default=9, help="epochs per child, unless the strategy sets them")
     add("--workers", type=int, default=1, help="processes that train; 0 trains in this one")
     add("--seed", type=int, default=0)
     add("--out", type=writable_folder, default=Path("."))

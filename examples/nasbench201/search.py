@@ -69,7 +69,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--train-size", type=int, help="training images (default: all, or --limit)")
     add("--single-level", action="store_true", help="weights and logits step together")
     add_order_flag(parser)
-    add("--samples", type=int, default=100, help="paths of which the best is returned, if sampled")
+    add(
+        "--samples",
+        type=int,
+        default=100,
+        help="paths to rank if paths are sampled; the best is returned",
+    )
     add_composition_flags(parser, mutator="gdas", needs=())  # each gets the trainer it needs
     add_size_flags(parser, nasbench201, affine=False)
     add("--cells-per-stage", type=int, dest="cells", default=5, help="the same as --cells")

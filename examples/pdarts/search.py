@@ -48,7 +48,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--drop", type=int, nargs="+", default=[3, 2, 2], help="candidates lost after each stage")
     add("--skip-dropout", type=float, nargs="+", default=[0.1, 0.4, 0.7],
         help="on skip connections, at the start of each stage")  # fmt: skip
-    add("--max-skips", type=int, default=2, help="skip connections in the normal cell at most")
+    add("--max-skips", type=int, default=2, help="most skip connections allowed in the normal cell")
     add("--unrolled", action="store_true", help="second order")
     add_composition_flags(parser)
     add_size_flags(parser, darts, layers=5)

@@ -46,10 +46,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--variant", choices=["two", "full"], default="two", help="paths of a step of the logits")
     add("--warmup-epochs", type=int,
         help="epochs that train weights only (default: a third of them)")  # fmt: skip
-    add("--arch-every", type=int, default=5, help="weight steps to one step of the logits")
+    add("--arch-every", type=int, default=5, help="weight steps per step of the logits")
     add("--arch-learning-rate", type=float, default=1e-3)
-    add("--latency-table", help="cost of every candidate, from nas-plugin profile")
-    add("--latency-weight", type=float, default=0.0, help="of the expected latency, per ms")
+    add("--latency-table", help="file of every candidate's cost, from nas-plugin profile")
+    add("--latency-weight", type=float, default=0.0, help="weight of the expected latency, per ms")
     add_size_flags(parser, proxylessnas)
     return parser.parse_args(argv)
 

@@ -39,7 +39,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first])
     add_run_flags(parser, epochs=100, batch_size=64, learning_rate=0.025, weight_decay=3e-4)
     add_execution_flag(parser)
-    parser.add_argument("--samples", type=int, default=100, help="the best of so many is returned")
+    parser.add_argument(
+        "--samples", type=int, default=100, help="architectures to rank; the best is returned"
+    )
     add_size_flags(parser, spaces.get(space))
     return parser.parse_args(argv)
 

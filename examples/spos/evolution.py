@@ -33,20 +33,25 @@ from nas_plugin.strategies import SposEvolution
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--supernet", type=Path, default=Path("supernet.pt"), help="what supernet.py wrote")
-    add("--data-dir", help="folder of the data set's files")
+    add("--supernet", type=Path, default=Path("supernet.pt"), help="file written by supernet.py")
+    add("--data-dir", help="folder that holds the data set's files")
     add("--generations", type=int, default=20)
     add("--population", type=int, default=50)
     add("--top", type=int, default=10, help="parents")
-    add("--crossover", type=int, default=25, help="children of two parents a generation")
-    add("--mutation", type=int, default=25, help="children of one parent a generation")
+    add("--crossover", type=int, default=25, help="children of two parents per generation")
+    add("--mutation", type=int, default=25, help="children of one parent per generation")
     add("--mutation-probability", type=float, default=0.1)
     legal = parser.add_mutually_exclusive_group()
     legal.add_argument("--max-flops", type=float, metavar="M",
-                       help="largest million FLOPs, two a multiply-add")  # fmt: skip
-    legal.add_argument("--cost-table", help="what nas-plugin profile wrote, such as latencies")
+                       help="upper limit in millions of FLOPs (two per multiply-add)")  # fmt: skip
+    legal.add_argument("--cost-table", help="file written by nas-plugin profile, such as latencies")
     add("--cost-limit", type=float, help="largest cost by --cost-table")
-    add("--calibration-batches", type=int, default=200, help="for the batch norms of each path")
+    add(
+        "--calibration-batches",
+        type=int,
+        default=200,
+        help="training batches that recalibrate each path's batch norms",
+    )
     add("--batch-size", type=int, default=64)
     add("--device", default="auto")
     add("--seed", type=int, default=0)

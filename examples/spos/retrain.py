@@ -28,7 +28,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_flags(parser, epochs=240, batch_size=128, learning_rate=0.0625, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
-    parser.add_argument("--decay-all", action="store_true", help="biases and batch norms too")
+    parser.add_argument(
+        "--decay-all", action="store_true", help="weight decay on biases and batch norms too"
+    )
     add_retrain_flags(parser, spos)
     add_size_flags(parser, spos)
     return parser.parse_args(argv)

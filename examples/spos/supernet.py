@@ -51,11 +51,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_run_flags(parser, epochs=120, batch_size=128, learning_rate=0.0625, weight_decay=4e-5,
                   label_smoothing=0.1)  # fmt: skip
     add_execution_flag(parser)
-    add("--valid-fraction", type=float, default=0.1, help="of the training images: ranks paths")
-    add("--decay-all", action="store_true", help="biases and batch norms decay too")
-    add("--fair", action="store_true", help="strictly fair paths, as FairNAS")
+    add(
+        "--valid-fraction",
+        type=float,
+        default=0.1,
+        help="share of the training images that ranks paths",
+    )
+    add("--decay-all", action="store_true", help="weight decay on biases and batch norms too")
+    add("--fair", action="store_true", help="strictly fair paths, as in FairNAS")
     add("--flops-window", type=float, nargs=2, metavar=("LOW", "HIGH"),
-        help="draw only paths of so many million FLOPs, two a multiply-add")  # fmt: skip
+        help="draw only paths within these million FLOPs (two per multiply-add)")  # fmt: skip
     add_size_flags(parser, spos)
     return parser.parse_args(argv)
 

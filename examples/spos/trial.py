@@ -24,9 +24,9 @@ from nas_plugin.strategies import Proposal
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--supernet", default="../../runs/spos/supernet.pt", help="what supernet.py wrote")
+    add("--supernet", default="../../runs/spos/supernet.pt", help="file written by supernet.py")
     add("--arc-checkpoint", help="an architecture file, when run by hand")
-    add("--data-dir", help="folder of the data set's files")
+    add("--data-dir", help="folder that holds the data set's files")
     add("--calibration-batches", type=int, default=200)
     add("--batch-size", type=int, default=64)
     add("--device", default="auto")

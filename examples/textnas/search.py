@@ -44,13 +44,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                   data="sst2")  # fmt: skip
     add_execution_flag(parser)
     add = parser.add_argument
-    add("--child-steps", type=int, help="weight steps an epoch; by default one pass")
-    add("--controller-steps", type=int, default=500, help="an epoch")
-    add("--aggregate", type=int, default=1, help="architectures a controller step")
+    add("--child-steps", type=int, help="weight steps per epoch; by default one pass over the data")
+    add("--controller-steps", type=int, default=500, help="controller steps per epoch")
+    add("--aggregate", type=int, default=1, help="architectures per controller step")
     add("--arch-learning-rate", type=float, default=2e-3)
     add("--tanh-constant", type=float, default=1.5, help="bounds the controller's logits")
-    add("--skip-weight", type=float, default=0.8, help="of the skip penalty")
-    add("--samples", type=int, default=10, help="architectures of which the best is returned")
+    add("--skip-weight", type=float, default=0.8, help="weight of the skip penalty")
+    add("--samples", type=int, default=10, help="architectures to rank; the best is returned")
     add_text_flags(parser, dropout=0.5)
     return parser.parse_args(argv)
 

@@ -71,7 +71,7 @@ class InputChoice(ChoiceBlock):
             )
         if n_chosen is not None and not 1 <= n_chosen <= len(choose_from):
             raise ChoiceError(
-                f"{self.label}: n_chosen must lie in [1, {len(choose_from)}] or be None "
+                f"{self.label}: n_chosen must be in [1, {len(choose_from)}] or be None "
                 f"for any number, got {n_chosen}."
             )
         self.choose_from = list(choose_from)

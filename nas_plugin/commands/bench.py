@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands."""
     commands = parser.add_subparsers(dest="bench_command", required=True, metavar="COMMAND")
     _add_import(commands.add_parser("import", help="read result files into the compact form"))
-    info = commands.add_parser("info", help="say what a benchmark holds")
+    info = commands.add_parser("info", help="show what a benchmark holds")
     info.add_argument("benchmark", nargs="?", help="name or .nastab file; none lists the names")
     info.add_argument("--verify", action="store_true", help="read all data and check its SHA-256")
     info.add_argument("--json", action="store_true", help="print the header as JSON")

@@ -25,16 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for example: random regularized_evolution:repeats=true "
         "local_search:warm_start=zc_synflow zero_cost:score=zc_naswot",
     )
-    parser.add_argument("--seeds", type=int, default=500, help="runs of each (default 500)")
+    parser.add_argument("--seeds", type=int, default=500, help="runs per strategy (default 500)")
     parser.add_argument("--first-seed", type=int, default=0, help="default 0")
     parser.add_argument("--dataset", help="data set of the signal (default: the table's first)")
     parser.add_argument("--epochs", type=int, help="schedule of the signal (default: the shortest)")
-    parser.add_argument("--budget-seconds", type=float, help="simulated seconds of a run")
-    parser.add_argument("--budget-trials", type=int, help="evaluations of a run")
+    parser.add_argument("--budget-seconds", type=float, help="simulated seconds per run")
+    parser.add_argument("--budget-trials", type=int, help="evaluations per run")
     parser.add_argument(
-        "--cost", metavar="METRIC", help="what a run is charged, such as trainval_once_seconds"
+        "--cost", metavar="METRIC", help="metric charged to a run, such as trainval_once_seconds"
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--out", default="runs/compare", help="folder that results are written to")
 
 

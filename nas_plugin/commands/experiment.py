@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_portal(create)
     _add_watching(create)
     create.set_defaults(experiment_run=_create)
-    resume = commands.add_parser("resume", help="go on with an experiment that ended or crashed")
+    resume = commands.add_parser("resume", help="continue an experiment that ended or crashed")
     resume.add_argument("id")
     _add_portal(resume)
     _add_watching(resume)
@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view.add_argument("id")
     _add_portal(view)
     view.set_defaults(experiment_run=_view)
-    status = commands.add_parser("status", help="say how an experiment stands; none: list all")
+    status = commands.add_parser(
+        "status", help="show an experiment's status; without an ID, list all"
+    )
     status.add_argument("id", nargs="?")
     status.set_defaults(experiment_run=_status)
     stop = commands.add_parser("stop", help="end an experiment and its trials")
@@ -111,18 +113,18 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
 
 def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     show = commands.add_parser("show", help="print the best architectures, Pareto set, failures")
-    export = commands.add_parser("export", help="write the journal's rows")
+    export = commands.add_parser("export", help="write the journal's rows to a file")
     check = commands.add_parser("check", help="list the rows where NNI's database is wrong")
     for parser in (show, export, check):
         parser.add_argument("id", help="an experiment's id or folder")
     show.add_argument("-n", type=_count, default=10, help="how many (default 10)")
-    show.add_argument("--metric", default="default", help="what to sort by")
+    show.add_argument("--metric", default="default", help="the metric to sort by")
     show.add_argument("--minimize", action="store_true", help="smaller is better")
     show.add_argument(
         "--pareto", default="", metavar="METRICS", help="further metrics to minimise, with commas"
     )
     show.set_defaults(experiment_run=_show)
-    export.add_argument("--out", type=Path, help="the file; .json or .csv (default: print JSON)")
+    export.add_argument("--out", type=Path, help="output file, .json or .csv (default: print JSON)")
     export.set_defaults(experiment_run=_export)
     check.set_defaults(experiment_run=_check)
 

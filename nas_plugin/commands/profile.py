@@ -33,15 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measured.add_argument(
         "--flops", action="store_true", help="count every candidate's floating-point operations"
     )
-    measured.add_argument("--table", type=Path, help="a cost table that was written before")
+    measured.add_argument("--table", type=Path, help="a cost table written earlier")
     measured.add_argument(
-        "--published", type=Path, help="npz file of measured latencies, one array a device"
+        "--published", type=Path, help="npz file of measured latencies, one array per device"
     )
-    add("--of", metavar="DEVICE", help="with --published: whose latencies; none lists the devices")
+    add(
+        "--of",
+        metavar="DEVICE",
+        help="with --published: the device whose latencies to use; without it, list the devices",
+    )
     add("--candidates", metavar="A,B,...",
         help="with --published: names of operations, by number (default op_0,...)")  # fmt: skip
     add("--device", default="cpu", help="with --latency: where to measure (default cpu)")
-    add("--repeats", type=int, default=20, help="with --latency: passes of each (default 20)")
+    add("--repeats", type=int, default=20, help="with --latency: passes per candidate (default 20)")
     add("--out", type=Path, help="the cost table to write, JSON")
 
 

@@ -13,7 +13,9 @@ HELP = "write the search space of a training script as NNI's JSON"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--command", dest="script", required=True, help="what starts the script")
+    parser.add_argument(
+        "--command", dest="script", required=True, help="command that starts the script"
+    )
     parser.add_argument("--out", type=Path, default=Path("search_space.json"), help="the file")
     parser.add_argument(
         "--form",

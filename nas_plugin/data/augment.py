@@ -30,8 +30,8 @@ class Draw:
 
     Args:
         indices: ``(N,)``, which samples the batch holds.
-        seed: Of the run.
-        epoch: Of the run.
+        seed: Seed of the run.
+        epoch: Epoch of the run.
     """
 
     def __init__(self, indices: Tensor, seed: int, epoch: int) -> None:

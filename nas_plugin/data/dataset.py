@@ -167,7 +167,7 @@ def load_data(
         split: ``train`` or ``test``, and ``valid`` of sentences.
         root: The folder of the data set's files, or one above it.
         limit: Keep that many samples, classes in proportion, drawn from `seed`.
-        seed: Of the draw.
+        seed: Seed of the draw.
         **options: Of the data set's reader.
 
     Raises:

@@ -32,7 +32,7 @@ def load_glove(
         path: The file, such as ``glove.6B.300d.txt``.
         vocabulary: The words wanted.
         size: E; another number of a line is an error.
-        seed: Of the words that the file lacks.
+        seed: Seed of the vectors that the file lacks.
 
     Raises:
         DataError: If a line is malformed; it names the line. Also if no word is known.
@@ -74,7 +74,9 @@ def _fill(table: Tensor, path: Path, vocabulary: Vocabulary, missing: set[str]) 
         if word in missing:
             values = [_number(field) for field in fields]
             if any(value is None for value in values):
-                raise DataError(f"{where}: the vector of '{word}' holds what is no finite number.")
+                raise DataError(
+                    f"{where}: the vector of '{word}' holds a value that is not a finite number."
+                )
             table[vocabulary[word]] = torch.tensor(values)
             missing.remove(word)
 

@@ -75,7 +75,9 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         self.name = str(folder)
         found = class_names(folder)
         if not found:
-            raise DataError(f"{folder} holds no folder; make one a class, with its images inside.")
+            raise DataError(
+                f"{folder} holds no folder; make one per class, with its images inside."
+            )
         self.classes = found if classes is None else list(classes)
         unknown = [name for name in found if name not in self.classes]
         if unknown:

@@ -53,7 +53,7 @@ class TextReader:
     is, stratified and always the same.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         classes: Their number.
         files: Split → file, without ``.gz``; ``all`` for a single file.
     """
@@ -140,7 +140,7 @@ class TextReader:
                 f"The data set '{self.name}' has a validation file: leave held_out out."
             )
         if not 0 < share < 1:
-            raise OptionError(f"held_out must lie between 0 and 1, got {share}.")
+            raise OptionError(f"held_out must be between 0 and 1, got {share}.")
         train, valid = _split(parts["train"], (1 - share, share))
         if not train or not valid:
             raise OptionError(f"held_out={share} leaves a part of '{self.name}' empty.")

@@ -99,7 +99,7 @@ class Repeated:
         operation: What is repeated; a graph of one input.
         times: A number or expression, or ``(low, high)``: then the depth is searched, and it
             becomes a `Repeat`.
-        key: Of the depth; its place in the model if None.
+        key: Key of the depth; its place in the model if None.
 
     Raises:
         DescriptionError: If a number is negative, or the depths are not low < high.

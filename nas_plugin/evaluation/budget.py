@@ -13,7 +13,7 @@ class Budget:
 
     Args:
         trials: Proposals, failures included.
-        seconds: Of the clock: nothing is begun later.
+        seconds: Wall-clock seconds, after which nothing is begun.
         simulated_seconds: The sum of ``Outcome.seconds``; an outcome that would exceed it is
             discarded, as if its training had been cut off.
     """

@@ -34,7 +34,7 @@ class SearchResult:
         history: The trials that were told, in the order of asking.
         best: The best success, None if there is none.
         front: What no other success dominates; the best alone for a single objective.
-        seconds: Of the clock, in this run.
+        seconds: Wall-clock seconds of this run.
         simulated_seconds: The sum of what the evaluator charged; None if it did not.
         stopped: Why the search ended: ``trials``, ``seconds``, ``simulated_seconds``,
             ``exhausted``, or ``infeasible`` where nothing more was found that the constraint

@@ -33,7 +33,7 @@ class SupernetEvaluator:
         batch_size: Samples of a batch.
         augment: Applied to training batches.
         eval_augment: Applied to validation batches.
-        seed: Of the training batches.
+        seed: Seed of the order of the training batches.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
 
     Raises:

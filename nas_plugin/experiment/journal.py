@@ -27,7 +27,7 @@ _LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{%d})"\}\n' % _SUM, re.DOTALL)
 
 
 def journal_path(experiment: Path) -> Path:
-    """Returns where the journal of an experiment's folder lies."""
+    """Returns the path of the journal in an experiment's folder."""
     return experiment / FOLDER / "journal.jsonl"
 
 

@@ -182,7 +182,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise ExperimentError("No two free ports lie side by side on this machine.")
+    raise ExperimentError("No two adjacent ports are free on this machine.")
 
 
 def _known(experiment_id: str) -> Any:

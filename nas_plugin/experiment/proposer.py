@@ -74,7 +74,7 @@ class StrategyProposer:
     Args:
         name: The strategy's name.
         space: The search space.
-        seed: Of the strategy.
+        seed: Seed of the strategy.
         options: Its own arguments.
 
     Raises:

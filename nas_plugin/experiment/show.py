@@ -92,7 +92,7 @@ def status(experiment_id: str) -> str:
 
 
 def listing() -> str:
-    """Returns all experiments of this machine, one a line."""
+    """Returns all experiments of this machine, one per line."""
     lines = [_entry(name, entry) for name, entry in list_experiments().items()]
     return "\n".join(lines) or "no experiments"
 

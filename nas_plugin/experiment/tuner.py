@@ -48,7 +48,7 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
 
     Args:
         strategy: The name of a strategy.
-        seed: Of the strategy.
+        seed: Seed of the strategy.
         retries: How often an architecture is tried again when its trial failed or was killed.
         options: The strategy's own arguments.
     """

@@ -50,7 +50,7 @@ class GumbelMutator(DifferentiableMutator):
     ) -> None:
         if not 0 < tau_end <= tau_start:
             raise OptionError(
-                f"tau_end must lie in (0, tau_start = {tau_start}], got {tau_end}. Temperatures "
+                f"tau_end must be in (0, tau_start = {tau_start}], got {tau_end}. Temperatures "
                 "fall over the search."
             )
         super().__init__(model, seed=seed, scale=scale)

@@ -27,7 +27,7 @@ class Written:
 
     Args:
         architecture: What it wrote.
-        log_prob: Of the whole architecture; carries the gradient of REINFORCE.
+        log_prob: Log probability of the whole architecture; carries the gradient of REINFORCE.
         entropy: Sum of the entropies of the choices that were met.
         skip_penalty: KL divergence of the skip probabilities from their target: summed over a
             choice's inputs, averaged over the choices of any number of inputs.
@@ -87,7 +87,7 @@ class EnasMutator(Mutator, name="enas"):
         super().__init__(model, seed=seed)
         if hidden < 1 or tanh_constant <= 0 or op_tanh_reduce <= 0 or not 0 < skip_target < 1:
             raise OptionError(
-                "hidden, tanh_constant and op_tanh_reduce must be positive and skip_target lie in "
+                "hidden, tanh_constant and op_tanh_reduce must be positive and skip_target be in "
                 f"(0, 1); got {hidden}, {tanh_constant}, {op_tanh_reduce}, {skip_target}."
             )
         self.tanh_constant, self.op_tanh_reduce = tanh_constant, op_tanh_reduce

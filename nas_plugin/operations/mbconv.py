@@ -30,7 +30,7 @@ class MBConv(nn.Sequential):
         c_in: Input channels.
         c_out: Output channels.
         kernel: Side of the depthwise convolution.
-        stride: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
         expansion: Factor of the channels in between; 1 leaves the expansion out.
 
     Shape:

@@ -12,7 +12,7 @@ class Noise(nn.Module):
     Draws from torch's global generator, which every checkpoint holds.
 
     Args:
-        stride: Of the output.
+        stride: Stride of the operation.
 
     Shape:
         - Input: ``(N, C, H, W)``

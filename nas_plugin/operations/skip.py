@@ -11,7 +11,7 @@ class Zero(nn.Module):
     """Gives zeros.
 
     Args:
-        stride: Of the output.
+        stride: Stride of the operation.
         keep: Let an architecture hold it, as NAS-Bench-201 does. DARTS mixes it in and never
             keeps it.
 

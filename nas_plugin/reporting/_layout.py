@@ -46,8 +46,8 @@ class LayeredLayout:
         nodes: One slot a node.
         chains: For every edge the slots from its source to its target, both included.
         labels: For every edge the slot of its label.
-        width: Of the whole drawing, from 0.
-        height: Of the whole drawing, from 0.
+        width: Width of the whole drawing.
+        height: Height of the whole drawing.
     """
 
     nodes: list[Slot]

@@ -96,7 +96,7 @@ def label_text(text: str) -> str:
 
 
 def colour_of(candidate: str) -> str:
-    """Returns the colour of a candidate: one a family of operations, else by its name."""
+    """Returns the colour of a candidate: one per family of operations, else by its name."""
     name = candidate.lower()
     for words, colour in _FAMILIES:
         if any(word in name for word in words):

@@ -29,7 +29,7 @@ class JsonlLog:
 
     Args:
         path: The file; its folder is made. Without `resume_at` it starts empty.
-        resume_at: `position` at the checkpoint that a run goes on from. What a killed run wrote
+        resume_at: `position` at the checkpoint from which a run continues. What a killed run wrote
             after it is cut off, so that the log equals that of a run without a break.
         elapsed: Seconds that earlier parts of the run took; added to every ``time``.
         clock: Gives monotonic seconds.

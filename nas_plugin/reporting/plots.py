@@ -52,7 +52,7 @@ def plot_curves(records: Records, path: str | Path) -> Path:
     """Draws every metric over the steps: training, its epoch means, and the held-out set.
 
     Args:
-        records: Of a ``search.jsonl``; an epoch's ``valid_loss`` is drawn beside its ``loss``.
+        records: Records of a ``search.jsonl``; ``valid_loss`` is drawn beside ``loss``.
         path: Where to; the ending says the format (png, svg, pdf).
 
     Raises:
@@ -87,7 +87,7 @@ def plot_choices(records: Records, path: str | Path, *, max_keys: int = MAX_KEYS
     """Draws the probabilities of every choice over the epochs, one panel a key.
 
     Args:
-        records: Of a ``search.jsonl``; those of phase ``choices`` are drawn.
+        records: Records of a ``search.jsonl``; those of phase ``choices`` are drawn.
         path: Where to; the ending says the format (png, svg, pdf).
         max_keys: Most panels; where there are more keys the picture says how many it left out.
 

@@ -61,7 +61,11 @@ def add_composition_flags(
     add("--selection", metavar="NAME",
         help="what the search stands for at its end, by one of "
         f"{', '.join(selections.names())} (default: strength)")  # fmt: skip
-    add("--arch-learning-rate", type=float, help="of the logits (default: the method's own)")
+    add(
+        "--arch-learning-rate",
+        type=float,
+        help="learning rate of the logits (default: the method's own)",
+    )
     add("--warmup-epochs", type=int,
         help="epochs that train weights only (default: the method's own)")  # fmt: skip
 

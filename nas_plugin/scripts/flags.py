@@ -30,12 +30,12 @@ def add_run_flags(
 ) -> None:
     """Adds the flags of data, optimizer, device, log and checkpoints, with these defaults."""
     add = parser.add_argument
-    add("--data", default=data, help="name of a data set, or the file or folder of one")
-    add("--data-dir", help="folder of the data set's files")
-    add("--limit", type=int, help="use that many samples of each part only")
+    add("--data", default=data, help="name of a data set, or its file or folder")
+    add("--data-dir", help="folder that holds the data set's files")
+    add("--limit", type=int, help="use only this many samples of each part")
     add("--epochs", type=int, default=epochs)
     add("--batch-size", type=int, default=batch_size)
-    add("--accumulate", type=int, default=1, help="parts that a batch is computed in")
+    add("--accumulate", type=int, default=1, help="micro-batches per batch (gradient accumulation)")
     add("--learning-rate", type=float, default=learning_rate)
     add("--weight-decay", type=float, default=weight_decay)
     add("--label-smoothing", type=float, default=label_smoothing)
@@ -43,12 +43,12 @@ def add_run_flags(
     add("--device", default="auto")
     add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=None,
-        help="lay images out with channels last (default: if that is faster)")  # fmt: skip
-    add("--workers", type=int, default=0, help="processes that read data that is not in memory")
+        help="use the channels-last memory layout (default: if it is faster)")  # fmt: skip
+    add("--workers", type=int, default=0, help="processes that load data from disk")
     add("--seed", type=int, default=0)
     add("--log-frequency", type=int, default=10, help="steps between two records of the log")
     add("--checkpoint-every", type=int, default=100, help="steps between two checkpoints")
-    add("--limit-batches", type=int, help="fewer steps an epoch, for a quick look")
+    add("--limit-batches", type=int, help="at most this many steps per epoch, for a quick look")
     add("--resume", action="store_true", help="continue from the newest checkpoint under --out")
     add("--out", type=writable_folder, default=Path("."), help="folder that results are written to")
 
@@ -70,7 +70,7 @@ def add_execution_flag(parser: argparse.ArgumentParser) -> None:
     """Adds the flag of a search that says how its choice blocks run."""
     parser.add_argument(
         "--execution", choices=executions(), default="auto",
-        help="how choice blocks run: the fastest way that is there, or the one that is named; "
+        help="how choice blocks run: the fastest available executor, or the named one; "
         "results are equal",
     )  # fmt: skip
 
@@ -85,13 +85,13 @@ def add_size_flags(
         builder: As a search space has one.
         **defaults: Other defaults than the builder's.
     """
-    image = parser.add_argument_group("images", "by default what the data set says of itself")
+    image = parser.add_argument_group("images", "by default, as the data set specifies")
     image.add_argument("--image-size", type=int, metavar="PIXELS",
                        help="side of the images of a folder (default 224)")  # fmt: skip
     image.add_argument("--mean", type=float, nargs="+", help="mean of each channel, in [0, 1]")
     image.add_argument("--std", type=float, nargs="+", help="standard deviation of each channel")
     image.add_argument("--crop", type=int, metavar="PIXELS",
-                       help="by which training images may be shifted")  # fmt: skip
+                       help="pixels by which training images may be shifted")  # fmt: skip
     image.add_argument("--flip", action=argparse.BooleanOptionalAction, default=None,
                        help="mirror half of the training images")  # fmt: skip
     sizes = parser.add_argument_group("sizes")

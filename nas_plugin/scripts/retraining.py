@@ -39,7 +39,7 @@ def add_retrain_flags(
     add("--valid-fraction", type=float, default=0.1,
         help="share of the training images that chooses the epoch")  # fmt: skip
     if _has_auxiliary(builder):
-        add("--aux-weight", type=float, default=0.4, help="of the auxiliary head's loss")
+        add("--aux-weight", type=float, default=0.4, help="weight of the auxiliary head's loss")
 
 
 def retrain(

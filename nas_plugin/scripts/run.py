@@ -41,7 +41,7 @@ def run_options(
         phase: ``search`` or ``retrain``: what the log and checkpoints are called.
         train: What is trained on.
         valid: What is only measured.
-        schedule: Of the learning rate; a cosine to 0 if None.
+        schedule: Schedule of the learning rate; a cosine to 0 if None.
         callbacks: After the schedule.
         drawings: Draw the architecture after every epoch.
     """

@@ -24,7 +24,7 @@ def add_text_flags(parser: argparse.ArgumentParser, *, dropout: float) -> None:
     """
     text = parser.add_argument_group("sentences and sizes")
     add = text.add_argument
-    add("--max-length", type=int, default=64, help="words of a sentence; the rest is cut")
+    add("--max-length", type=int, default=64, help="words per sentence; the rest is cut off")
     add("--min-count", type=int, default=1, help="rarer words are unknown")
     add("--glove", type=Path, help="text file of word vectors; without it they start at random")
     add("--embedding-size", type=int, default=300)

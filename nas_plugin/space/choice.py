@@ -68,7 +68,7 @@ class Choice:
             raise SpaceError(f"Choice '{self.key}' has no candidate that may be chosen.")
         if self.n_chosen is not None and not 1 <= self.n_chosen <= len(self.options):
             raise SpaceError(
-                f"Choice '{self.key}': n_chosen must lie in [1, {len(self.options)}], "
+                f"Choice '{self.key}': n_chosen must be in [1, {len(self.options)}], "
                 f"the number of its candidates, got {self.n_chosen}."
             )
 
@@ -140,7 +140,7 @@ class Choice:
             if len(entries) != len(self.candidates):
                 raise ArchitectureError(
                     f"Choice '{self.key}' has {len(self.candidates)} candidates, but the list of "
-                    f"booleans has {len(entries)} entries. Give one a candidate, in the order "
+                    f"booleans has {len(entries)} entries. Give one per candidate, in the order "
                     f"{list(self.candidates)}."
                 )
             entries = [i for i, chosen in enumerate(entries) if chosen]

@@ -21,7 +21,7 @@ def discretize(space: SearchSpace, scores: Scores) -> Architecture:
 
     Args:
         space: The whole space; edges of a node are compared across blocks.
-        scores: Key → probabilities or coefficients, one a candidate, in their order. Input
+        scores: Key → probabilities or coefficients, one per candidate, in their order. Input
             choices that follow edges need none.
 
     Raises:

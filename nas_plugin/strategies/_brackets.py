@@ -42,7 +42,7 @@ class Bracket:
     rungs: list[Rung]
 
     def next_promotion(self) -> tuple[int, int] | None:
-        """Returns the proposal that goes on next and the rung that it enters, or None.
+        """Returns the proposal that is promoted next and the rung that it enters, or None.
 
         Failures go nowhere: a rung that could not be filled is as good as full.
         """

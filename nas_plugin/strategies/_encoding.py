@@ -24,7 +24,7 @@ _MOST_PATHS = 4096
 
 
 def one_hot(space: SearchSpace) -> Encode:
-    """Encodes each choice by one entry a candidate: 1 where it is chosen, 0 where it is not."""
+    """Encodes each choice by one entry per candidate: 1 if it is chosen, else 0."""
     position: dict[str, dict[Value, int]] = {}
     size = 0
     for choice in space.order:

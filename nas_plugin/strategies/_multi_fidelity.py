@@ -24,7 +24,7 @@ class MultiFidelity(Strategy):
     Args:
         space: The search space.
         fidelities: What the evaluator takes as fidelity, rising (epochs, as a rule).
-        eta: One in `eta` architectures of a rung goes on to the next.
+        eta: One in `eta` architectures of a rung is promoted to the next.
         **options: See `Strategy`.
     """
 

@@ -18,7 +18,7 @@ _LEAST = 1e-30
 
 
 class Policy:
-    """Independent categorical distributions, one a choice.
+    """Independent categorical distributions, one per choice.
 
     Plain lists: the tables are small, and numpy's cost a call would exceed the arithmetic.
 

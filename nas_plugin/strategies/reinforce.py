@@ -37,7 +37,7 @@ class Reinforce(Strategy, name="reinforce"):
         super().__init__(space, **options)
         if not lr > 0 or not 0 <= baseline < 1:
             raise OptionError(
-                f"lr must be positive and baseline lie in [0, 1), got {lr} and {baseline}."
+                f"lr must be positive and baseline be in [0, 1), got {lr} and {baseline}."
             )
         self.baseline = baseline
         self.policy = Policy(space, self.rng, lr=lr)

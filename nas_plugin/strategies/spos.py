@@ -62,7 +62,7 @@ class SposEvolution(Strategy, name="spos"):
             )
         if not 0 < mutation_probability <= 1:
             raise OptionError(
-                f"mutation_probability must lie in (0, 1], got {mutation_probability}."
+                f"mutation_probability must be in (0, 1], got {mutation_probability}."
             )
         if (cost_table is None) != (cost_limit is None):
             raise OptionError("cost_table and cost_limit belong together: give both or neither.")

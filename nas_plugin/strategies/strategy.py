@@ -229,7 +229,7 @@ class Strategy(metaclass=Spelled):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state_dict` returned; the strategy then goes on where that one was.
+        """Takes what `state_dict` returned; the strategy then continues from there.
 
         Raises:
             StrategyError: If it is the state of another strategy, objective or space.

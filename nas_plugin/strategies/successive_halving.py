@@ -1,4 +1,4 @@
-"""Successive halving: one in eta goes on."""
+"""Successive halving: one in eta is promoted."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def best_by_score(
         space: The search space.
         score: Rates an architecture; more is better.
         n: How many.
-        seed: Of the pool.
+        seed: Seed of the pool.
         pool: How many architectures are scored.
         constraint: Says whether an architecture is legal; None allows all.
         sampling: How the pool is drawn; see `Strategy`.
@@ -81,7 +81,7 @@ def best_by_score(
         StrategyError: If the constraint allows nothing.
     """
     if not 1 <= n <= pool:
-        raise OptionError(f"n must lie in [1, pool], got n={n} and pool={pool}.")
+        raise OptionError(f"n must be in [1, pool], got n={n} and pool={pool}.")
     legal = LegalDraws(space, constraint, sampler_of(space, sampling))
     drawn = _draw_pool(Random(seed), legal, pool, set())
     return sorted(drawn, key=score, reverse=True)[:n]

@@ -39,7 +39,7 @@ class ArchTrainer(SearchTrainer):
         dataset_train: What is trained on.
         dataset_valid: The held-out set, which nothing is trained on.
         mutator: Name, class, factory or instance.
-        arch_optimizer: Of the logits; by default the mutator's own, else Adam with
+        arch_optimizer: Optimizer of the logits; by default the mutator's own, else Adam with
             `arch_learning_rate`, `arch_betas` and `arch_weight_decay`.
         arch_learning_rate: Learning rate of the default optimizer; the method's if None.
         arch_weight_decay: Weight decay of the default optimizer; the method's if None.
@@ -93,7 +93,7 @@ class ArchTrainer(SearchTrainer):
             warmup_epochs = int(self.mutator.warm_up * num_epochs)
         if not 0 <= warmup_epochs < num_epochs:
             raise OptionError(
-                f"warmup_epochs must lie in [0, {num_epochs}), for the logits to be trained in "
+                f"warmup_epochs must be in [0, {num_epochs}), for the logits to be trained in "
                 f"some of the {num_epochs} epochs; got {warmup_epochs}."
             )
         given = {"lr": arch_learning_rate, "weight_decay": arch_weight_decay, "betas": arch_betas}

@@ -82,7 +82,7 @@ class BilevelTrainer(ArchTrainer):
         if hessian not in HESSIANS:
             raise OptionError(f"hessian must be one of {', '.join(HESSIANS)}, got {hessian!r}.")
         if not 0 < split < 1:
-            raise OptionError(f"split must lie between 0 and 1, got {split}.")
+            raise OptionError(f"split must be between 0 and 1, got {split}.")
         if hessian == "exact" and not unrolled:
             raise OptionError("hessian='exact' is a form of the second order: set unrolled=True.")
         super().__init__(

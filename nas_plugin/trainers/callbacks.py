@@ -78,13 +78,13 @@ class Callback:
         self.trainer = trainer
 
     def on_train_begin(self) -> None:
-        """Called when training starts or goes on."""
+        """Called when training starts or continues."""
 
     def on_rebuild(self) -> None:
         """Called when a search in stages has made another network, mutator and optimizers."""
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Called before an epoch, and again where a resumed run goes on inside it."""
+        """Called before an epoch, and again if a resumed run continues inside it."""
 
     def on_batch_end(self) -> None:
         """Called after every step."""

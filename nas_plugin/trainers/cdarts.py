@@ -122,7 +122,7 @@ class CdartsTrainer(BilevelTrainer):
         refused = [name for name in _REFUSED if options.get(name) is not None]
         if refused:
             raise OptionError(
-                f"CDARTS has steps of its own, so {', '.join(refused)} has no place. The logits' "
+                f"CDARTS defines its own steps, so {', '.join(refused)} has no place. The logits' "
                 "optimizer follows from alpha_lr and alpha_weight_decay."
             )
         options["arch_learning_rate"], options["arch_weight_decay"] = alpha_lr, alpha_weight_decay

@@ -27,7 +27,7 @@ def hessian_products(
     function, draws and dropout included. Batch statistics stay as they are.
 
     Args:
-        gradients: Of the search.
+        gradients: The gradients object of the search.
         batches: On which the weights are not trained.
         alphas: The logits, ``(B, K)``.
     """

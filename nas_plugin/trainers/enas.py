@@ -53,9 +53,9 @@ class EnasTrainer(SinglePathTrainer):
         dataset_train: Split 90 to 10 into what trains the weights and what rewards; or a pair.
         dataset_valid: The held-out set that neither sees.
         mutator: An `EnasMutator`, or how to make one.
-        entropy_weight: Of the entropy in the reward.
-        skip_weight: Of the skip penalty.
-        baseline_decay: Of the moving average of rewards.
+        entropy_weight: Weight of the entropy in the reward.
+        skip_weight: Weight of the skip penalty.
+        baseline_decay: Decay of the moving average of rewards.
         child_steps: Weight steps an epoch; None passes once over the weights' part.
         arch_learning_rate: Learning rate of the controller's Adam, betas (0, 0.999), eps 1e-3; the
             authors' macro search.
@@ -117,7 +117,7 @@ class EnasTrainer(SinglePathTrainer):
         )  # fmt: skip
         if not 0 <= baseline_decay < 1 or min(entropy_weight, skip_weight, aux_weight) < 0:
             raise OptionError(
-                "baseline_decay must lie in [0, 1) and the factors must not be negative, got "
+                "baseline_decay must be in [0, 1) and the factors must not be negative, got "
                 f"{baseline_decay}, {entropy_weight}, {skip_weight}, {aux_weight}."
             )
         if min(mutator_steps, mutator_steps_aggregate) < 1 or (child_steps or 1) < 1:

@@ -44,8 +44,8 @@ def second_order(
         optimizer: SGD, whose step is the virtual one.
         weights: What the optimizer steps.
         alphas: The logits.
-        train_gradient: Of the training loss.
-        valid_gradient: Of the held-out loss.
+        train_gradient: Gradient of the training loss.
+        valid_gradient: Gradient of the held-out loss.
         product: Called with the weights as they were.
 
     Raises:

@@ -25,7 +25,7 @@ class Search:
         model: The supernet.
         mutator: What decides it.
         ranks: The processes that search together.
-        seed: Of the search.
+        seed: Seed of the search.
     """
 
     model: nn.Module

@@ -90,7 +90,7 @@ class PdartsTrainer(StagedTrainer):
             )
         if not all(0 <= rate < 1 for rate in rates) or min(pdarts_num_to_drop) < 0:
             raise OptionError(
-                "Rates of dropout lie in [0, 1) and numbers to drop are not negative, got "
+                "Dropout rates must be in [0, 1) and numbers to drop must not be negative, got "
                 f"{rates} and {list(pdarts_num_to_drop)}."
             )
         if max_skips is not None and max_skips < 0:

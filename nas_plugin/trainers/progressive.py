@@ -100,7 +100,7 @@ class ProgressiveTrainer(StagedTrainer):
         return Made(model, self.loss, optimizer, scheduler)
 
     def progress(self, epoch: int) -> float:
-        """Returns the finished part of the whole search: its schedules go on over the stages."""
+        """Returns the finished part of the whole search; schedules continue across stages."""
         return epoch / max(1, self.num_epochs - 1)
 
     def carry(self, before: Mapping[str, Any]) -> None:
@@ -203,8 +203,8 @@ def carry_optimizer(before: Optimizer, after: Optimizer, pairs: Sequence[Widened
     """Gives an optimizer the state and the settings of another.
 
     Args:
-        before: Of the narrow network.
-        after: Of the wide one, whose groups are made alike.
+        before: Optimizer of the narrow network.
+        after: Optimizer of the wide one, whose groups are made alike.
         pairs: Which parameter was made of which.
     """
     for old_group, new_group in zip(before.param_groups, after.param_groups, strict=True):

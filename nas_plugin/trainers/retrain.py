@@ -69,7 +69,7 @@ class RetrainTrainer(Trainer):
         _require_fixed(self.model)
         if aux_weight < 0 or not 0 <= drop_path_prob < 1:
             raise OptionError(
-                "aux_weight must not be negative and drop_path_prob must lie in [0, 1), got "
+                "aux_weight must not be negative and drop_path_prob must be in [0, 1), got "
                 f"{aux_weight} and {drop_path_prob}."
             )
         self.objective.aux_weight = aux_weight

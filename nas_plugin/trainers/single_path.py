@@ -81,7 +81,7 @@ class SinglePathTrainer(SearchTrainer):
         if (split is None) != (samples is None):
             raise OptionError("split and samples belong together: give both or neither.")
         if split is not None and not 0 < split < 1:
-            raise OptionError(f"split must lie between 0 and 1, got {split}.")
+            raise OptionError(f"split must be between 0 and 1, got {split}.")
         if samples is not None and samples < 1:
             raise OptionError(f"samples must be at least 1, got {samples}.")
         self.samples = samples

@@ -40,8 +40,8 @@ class Made:
     Args:
         model: The network, with the candidates that are left.
         loss: ``(output, target) -> scalar``.
-        optimizer: Of its weights.
-        scheduler: Of the learning rate, stepped after every epoch; None for a constant one.
+        optimizer: Optimizer of its weights.
+        scheduler: Learning-rate scheduler, stepped after every epoch; None for a constant rate.
     """
 
     model: nn.Module

@@ -68,7 +68,7 @@ class Trainer(metaclass=Spelled):
             its label smoothing, which is a regularizer of the weights.
         batch_size: Samples a process and step.
         seed: Order of the samples, split and augmentation follow from it.
-        workers: Processes that load data, where it is not resident.
+        workers: Processes that load data that is not resident.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         channels_last: Lay images out with channels last, if the model allows it (see
@@ -291,7 +291,7 @@ class Trainer(metaclass=Spelled):
             self._call("on_train_end")
 
     def stop(self, reason: str) -> None:
-        """Ends training after the epoch that runs; a resumed run does not go on either."""
+        """Ends training after the epoch that runs; a resumed run does not continue either."""
         self.stopped = reason
         _log.info("stops after epoch %d: %s", self.epoch + 1, reason)
 

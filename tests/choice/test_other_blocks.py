@@ -62,8 +62,8 @@ def test_input_choice_takes_dicts_by_name() -> None:
     [
         ({}, "needs n_candidates or choose_from"),
         ({"n_candidates": 0}, "at least one input"),
-        ({"n_candidates": 2, "n_chosen": 3}, r"n_chosen must lie in \[1, 2\]"),
-        ({"n_candidates": 2, "n_chosen": 0}, r"n_chosen must lie in \[1, 2\]"),
+        ({"n_candidates": 2, "n_chosen": 3}, r"n_chosen must be in \[1, 2\]"),
+        ({"n_candidates": 2, "n_chosen": 0}, r"n_chosen must be in \[1, 2\]"),
         ({"n_candidates": 3, "choose_from": ["a", "b"]}, "choose_from has 2 entries"),
         ({"choose_from": ["a", "a"]}, "no name may occur twice"),
         ({"choose_from": "ab"}, "choose_from is a list of keys"),

@@ -81,5 +81,5 @@ def test_gates_of_any_number_are_binary_concrete() -> None:
 
 @pytest.mark.parametrize("taus", [(1.0, 2.0), (1.0, 0.0), (1.0, -1.0)])
 def test_a_temperature_that_does_not_fall_is_refused(taus: tuple[float, float]) -> None:
-    with pytest.raises(OptionError, match=r"tau_end must lie in \(0, tau_start = 1.0\]"):
+    with pytest.raises(OptionError, match=r"tau_end must be in \(0, tau_start = 1.0\]"):
         SnasMutator(SmallNet(), tau_start=taus[0], tau_end=taus[1])

@@ -238,7 +238,7 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
     ("options", "message"),
     [
         ({"hessian": "none"}, "hessian must be one of finite_difference, exact"),
-        ({"split": 1.0}, "split must lie between 0 and 1"),
+        ({"split": 1.0}, "split must be between 0 and 1"),
         ({"batch_size": 0}, "batch_size must be a positive"),
         ({"batch_size": 2.5}, "batch_size must be a positive whole number"),
         ({"num_epochs": 0}, "num_epochs must be a positive"),
@@ -253,8 +253,8 @@ def test_a_loss_that_is_not_finite_stops_the_search() -> None:
         ({"resume": True}, "need a checkpoint_dir"),
         ({"batch_size": 33}, r"a batch holds 33 samples, the parts hold 32 \(weights\), 32"),
         ({"hessian": "exact"}, "set unrolled=True"),
-        ({"warmup_epochs": 1}, r"warmup_epochs must lie in \[0, 1\)"),
-        ({"warmup_epochs": -1}, "warmup_epochs must lie in"),
+        ({"warmup_epochs": 1}, r"warmup_epochs must be in \[0, 1\)"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be in"),
         ({"arc_learning_rate": 0.1, "arch_learning_rate": 0.1}, "two names of one argument"),
         (
             {"arch_learning_rat": 0.1},

@@ -369,7 +369,7 @@ def test_proxyless_moves_only_what_was_drawn() -> None:
             lambda: make("proxyless", unrolled=True),
             "Trainer has no argument 'unrolled'",
         ),
-        (lambda: make("proxyless", warmup_epochs=9), r"warmup_epochs must lie in \[0, \d\)"),
+        (lambda: make("proxyless", warmup_epochs=9), r"warmup_epochs must be in \[0, \d\)"),
         (lambda: make("proxyless", batch_size=33), r"33 samples, .* 48 \(weights\), 16 "),
         (lambda: make("random_nas", split=1.0), "between 0 and 1"),
         (lambda: make("random_nas", samples=0), "at least 1"),

@@ -185,7 +185,7 @@ class _Tuning:
     """Trains on between decisions.
 
     Args:
-        trainer: Of the search.
+        trainer: The trainer of the search.
         epochs: At a time; 0 trains nothing.
         rate: Part of the search's learning rate at which it begins.
         times: How often it will be called.

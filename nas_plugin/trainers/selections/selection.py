@@ -49,7 +49,7 @@ class Ranking:
     measurement, so that two of them differ by what was changed between them alone.
 
     Args:
-        trainer: Of the search.
+        trainer: The trainer of the search.
         monitor: The metric that ranks; of equal values the lower loss is better.
         who: The selection, as errors call it.
 
