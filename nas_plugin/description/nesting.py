@@ -53,7 +53,10 @@ def nested(
     used = set().union(*(names_used(graph.nodes[n]) for n in inside))
     own = {p: p for p in graph.parameters if p in used}
     part = ModelGraph(list(entering), parameters=own, key=key)
-    part = part.with_nodes({n: graph.nodes[n] for n in inside}, tuple(leaving)).frozen()
+    part = part.with_nodes({n: graph.nodes[n] for n in inside})
+    if part.outputs != tuple(leaving):
+        part.set_outputs(*leaving)
+    part = part.frozen()
     whole = Node(part, tuple(Edge(s) for s in entering), "apart" if len(entering) > 1 else "sum")
     nodes: Nodes = {}
     for n, node in graph.nodes.items():
@@ -61,7 +64,8 @@ def nested(
             nodes[n] = _reading(node, {leaving[0]: name})
         elif n == leaving[0]:
             nodes[checked_name(name)] = whole
-    return nodes, tuple(name if output == leaving[0] else output for output in graph.outputs)
+    set_before = graph.outputs if graph.outputs_are_set else ()
+    return nodes, tuple(name if output == leaving[0] else output for output in set_before)
 
 
 def unnested(graph: ModelGraph, name: str) -> tuple[Nodes, tuple[str, ...]]:
@@ -98,7 +102,12 @@ def unnested(graph: ModelGraph, name: str) -> tuple[Nodes, tuple[str, ...]]:
             nodes.update(added)
         else:
             nodes[n] = _reading(old, {name: renamed[output]})
-    return nodes, tuple(renamed[output] if o == name else o for o in graph.outputs)
+    set_before = graph.outputs if graph.outputs_are_set or name in graph.outputs else ()
+    outputs = tuple(renamed[output] if o == name else o for o in set_before)
+    read = {s for node in nodes.values() for s in node.sources}
+    if not graph.outputs_are_set and outputs == tuple(n for n in nodes if n not in read):
+        outputs = ()
+    return nodes, outputs
 
 
 def _reading(node: Node, names: dict[str, str]) -> Node:

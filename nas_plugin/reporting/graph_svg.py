@@ -48,7 +48,9 @@ def label(operation: Operation) -> str:
         times = operation.times
         shown = f"{times[0]}…{times[1]}" if isinstance(times, tuple) else str(times)
         return f"{label(operation.operation)} × {shown}"
-    return operation.name or ", ".join(label(part) for part in operation.operations()) or "graph"
+    if operation.name or _branches(operation):
+        return operation.name or "graph"
+    return ", ".join(label(part) for part in operation.operations()) or "graph"
 
 
 def _box(name: str, node: Node) -> str:
