@@ -19,7 +19,7 @@ from nas_plugin.trainers.stops import EigenvalueStop, OperationStop, RankingStop
 STOPS: dict[str, Function[[], Callback]] = {
     "eigenvalue": lambda: EigenvalueStop(window=3, lag=2, prefix=""),
     "skips": lambda: SkipStop(skips=[TRAP], limit=1, back=1),
-    "ranking": lambda: RankingStop(epochs=3),
+    "ranking": lambda: RankingStop(epochs=2),
     "operations": OperationStop,
 }
 
