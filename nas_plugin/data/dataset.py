@@ -168,7 +168,7 @@ def load_data(
         root: The folder of the data set's files, or one above it.
         limit: Keep that many samples, classes in proportion, drawn from `seed`.
         seed: Seed of the draw.
-        **options: Of the data set's reader.
+        **options: Options of the data set's reader.
 
     Raises:
         UnknownNameError: If it is neither a name nor a path.

@@ -17,7 +17,7 @@ def split_indices(
 
     Args:
         n: How many samples there are.
-        fractions: Of each part; together at most 1.
+        fractions: Share of each part; together at most 1.
         seed: The split follows from it.
         targets: Classes ``(n,)``; each part then holds them in proportion.
 

@@ -58,8 +58,8 @@ class Form:
         c_in: Channels of the input; None where any number goes through.
         c_out: Channels of the output; None where they are those of the input.
         kernel: Side of the (depthwise) kernel or the pooling window.
-        stride: Of the candidate as a whole.
-        dilation: Of the (depthwise) kernel.
+        stride: Stride of the candidate as a whole.
+        dilation: Dilation of the (depthwise) kernel.
         steps: Separable steps in a row.
         counts_padding: Average pooling divides by the whole window at the border too.
         bias: The bare convolution has a bias.

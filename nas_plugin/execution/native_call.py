@@ -38,7 +38,7 @@ class NativePlan(Plan):
         columns: Per candidate, its index k and the T modules.
         c_in: Channels of the input; None where any number goes through.
         c_out: Channels of the outputs, as `c_in`.
-        stride: Of all candidates.
+        stride: Stride of all candidates.
         wide: The same in pure PyTorch, which differentiates twice.
     """
 

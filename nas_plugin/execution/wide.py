@@ -50,7 +50,7 @@ class WidePlan(Plan):
 
     Args:
         lanes: See `Lane`.
-        stride: Of all rows.
+        stride: Stride of all rows.
         c_in: Channels of the input; None where the forms do not say.
         c_out: Channels of the outputs; None where they are the input's.
     """

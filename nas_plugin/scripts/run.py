@@ -37,7 +37,7 @@ def run_options(
     Args:
         args: The flags.
         model: The network.
-        optimizer: Of its weights.
+        optimizer: Optimizer of its weights.
         phase: ``search`` or ``retrain``: what the log and checkpoints are called.
         train: What is trained on.
         valid: What is only measured.

@@ -76,7 +76,7 @@ def supernet_evaluator(
         state: What `read_supernet` returned.
         data_dir: Folder of the data set's files.
         calibration_batches: Batches that the statistics are recalibrated on.
-        batch_size: Of these and of the validation.
+        batch_size: Samples per calibration and validation batch.
         device: Where to evaluate.
     """
     about = state["data"]

@@ -29,7 +29,7 @@ class SposEvolution(Strategy, name="spos"):
         top: Parents.
         crossover: Children of two parents a generation.
         mutation: Children of one parent a generation.
-        mutation_probability: Of each choice of a mutated child.
+        mutation_probability: Probability that a choice of a mutated child is drawn anew.
         cost_table: The file of a `CostTable`, where legality is to follow from one.
         cost_limit: The largest legal cost by that table.
         **options: See `Strategy`.

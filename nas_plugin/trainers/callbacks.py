@@ -20,7 +20,7 @@ class Run(Protocol):
 
     Attributes:
         model: The network.
-        optimizer: Of its weights.
+        optimizer: Optimizer of the weights.
         num_epochs: Epochs in all.
         epoch: The epoch that runs.
         step: Steps done in all.

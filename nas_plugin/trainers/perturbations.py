@@ -263,7 +263,7 @@ class MixTable:
     """The coefficients of several keys as one padded table.
 
     Args:
-        decisions: Of all keys.
+        decisions: Decisions of all keys.
         keys: Those of the table.
         normalised: For each key, whether its coefficients keep their sum.
 
