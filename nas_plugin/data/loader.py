@@ -20,6 +20,8 @@ from nas_plugin.data.split import epoch_order
 from nas_plugin.errors import DataError, OptionError
 
 Batch = tuple[Any, Any]
+#: What a list of batches does not hold.
+_SETS = (Dataset, DataLoader)
 
 
 class Loader(Protocol):
@@ -97,6 +99,12 @@ def make_loader(
         raise DataError(
             f"A {type(dataset).__name__} cannot be read in batches. Give an ArrayDataset, a torch "
             "data set with a length, or a DataLoader."
+        )
+    if isinstance(dataset, (tuple, list)) and any(isinstance(p, _SETS) for p in dataset):
+        raise OptionError(
+            f"Here one data set or loader is read, got {len(dataset)} of them in a "
+            f"{type(dataset).__name__}. A pair (for weights, for the architecture) is the "
+            "dataset_train of trainers that split it; join sets with torch's ConcatDataset."
         )
     if indices is not None or augment is not None or world_size > 1:
         raise OptionError(

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from nas_plugin.data.loader import Batch
 from nas_plugin.directions import Mode
-from nas_plugin.errors import OptionError
+from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.mutators.mutator import PATHS, POLICY
 from nas_plugin.operations.batch_norm import batch_statistics
@@ -197,8 +197,18 @@ class EnasTrainer(SinglePathTrainer):
             value = self.reward_function(self.objective.forward(inputs), targets)
         self.model.train(training)
         reward = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach().clone()
+        if reward.numel() != 1:
+            raise OptionError(
+                f"reward_function returned the shape {tuple(reward.shape)}; a reward is one number "
+                "per batch. Return its mean."
+            )
         self.ranks.average([reward])
-        return reward.cpu()
+        if not bool(torch.isfinite(reward)):
+            raise TrainingError(
+                f"The reward is {float(reward)} at step {self.step} (epoch {self.epoch}), and the "
+                "controller would learn it. Check reward_function; the last checkpoint is kept."
+            )
+        return reward.reshape(()).cpu()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -12,14 +12,17 @@ from nas_plugin.errors import OptionError
 
 
 def accuracy(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Returns ``{"accuracy": fraction}`` of logits ``(N, classes)`` and classes ``(N,)``."""
-    return {"accuracy": (output.argmax(dim=1) == target).double().mean()}
+    """Returns ``{"accuracy": fraction}`` of logits ``(N, classes)`` and classes ``(N,)``.
+
+    Targets may be probabilities ``(N, classes)``, of which the largest is the class.
+    """
+    return {"accuracy": (output.argmax(dim=1) == _classes(output, target)).double().mean()}
 
 
 def top5(output: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Returns ``{"top5": fraction}``: the class is among the five largest logits."""
     best = output.topk(min(5, output.shape[1]), dim=1).indices
-    return {"top5": (best == target.unsqueeze(1)).any(dim=1).double().mean()}
+    return {"top5": (best == _classes(output, target).unsqueeze(1)).any(dim=1).double().mean()}
 
 
 def mae(output: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -97,6 +100,7 @@ class MacroF1:
         self._counts = torch.zeros(3, 0)
 
     def update(self, output: Tensor, target: Tensor) -> None:
+        target = _classes(output, target)
         classes, found = output.shape[1], output.argmax(dim=1)
         parts = (found[found == target], found, target)  # right, predicted, true
         counts = torch.stack([torch.bincount(p.reshape(-1), minlength=classes) for p in parts])
@@ -120,6 +124,22 @@ KNOWN: dict[str, Callable[[], Any]] = {
     "r2": R2,
     "f1": MacroF1,
 }
+
+
+def _classes(output: Tensor, target: Tensor) -> Tensor:
+    """Returns one class per sample, the largest of probabilities: no silent broadcast."""
+    shape = tuple(output.shape)
+    several = len(shape) > 1 and shape[1] > 1
+    if several and target.shape == output.shape and target.is_floating_point():
+        return target.argmax(dim=1)
+    if len(shape) < 2 or target.shape != (shape[0], *shape[2:]):
+        raise OptionError(
+            f"The output has the shape {shape}, the target {tuple(target.shape)}; a metric of "
+            "classes compares logits (N, classes) with classes (N,), or with probabilities "
+            "(N, classes). For one output per sample, as in regression or with a binary loss, give "
+            "a metric of your own or one of numbers, such as mae."
+        )
+    return target
 
 
 def _difference(output: Tensor, target: Tensor) -> Tensor:

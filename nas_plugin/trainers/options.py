@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,3 +139,18 @@ def check_step(batch_size: int, accumulate: int, grad_clip: float | None) -> Non
         )
     if grad_clip is not None and not grad_clip > 0:
         raise OptionError(f"grad_clip must be positive or None, got {grad_clip}.")
+
+
+def check_parts(loss: Any, parts: int) -> None:
+    """Raises OptionError if a batch is computed in parts whose losses are sums.
+
+    Parts are weighed by their share of the samples, which is right for means: of a sum, a step
+    would descend one part's worth.
+    """
+    options = loss.keywords if isinstance(loss, partial) else {}
+    reduction = options.get("reduction", getattr(loss, "reduction", None))
+    if parts > 1 and reduction == "sum":
+        raise OptionError(
+            f"A batch is computed in {parts} parts (accumulate, and ranks), whose losses are "
+            "averaged, but the loss has reduction='sum'. Use reduction='mean'."
+        )

@@ -41,6 +41,7 @@ from nas_plugin.trainers.options import (
     ModelLike,
     OptimizerLike,
     check_counts,
+    check_parts,
     check_step,
     made_model,
     made_optimizer,
@@ -74,7 +75,8 @@ class Trainer(metaclass=Spelled):
         channels_last: Lay images out with channels last, if the model allows it (see
             `nas_plugin.runtime.Layout`); None if that is faster. Values are the same.
         grad_clip: Largest norm of the weight gradient; None does not clip.
-        accumulate: Parts that a batch is computed in, to save memory.
+        accumulate: Parts that a batch is computed in, to save memory; their losses are averaged by
+            samples, also where a loss weighs classes or leaves some out.
         augment: Applied to training batches; ``auto`` is what the training set says of itself
             (`standard_augment`), None leaves them as they are.
         eval_augment: Applied to held-out batches; ``auto`` normalises them as the training set.
@@ -145,6 +147,7 @@ class Trainer(metaclass=Spelled):
         check_step(batch_size, accumulate, grad_clip)
         self.device = pick_device(device)
         self.ranks = Ranks(self.device)
+        check_parts(loss, accumulate * self.ranks.world_size)
         self.precision = Precision(precision, self.device)
         self.model = unwrap(made_model(model)).to(self.device)
         self.layout = Layout(channels_last)

@@ -177,3 +177,18 @@ def test_the_best_of_n_goes_by_the_direction(mode: Any, wanted: str) -> None:
     )  # fmt: skip
     trainer.train()
     assert dict(trainer.export()) == {"shift": wanted}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top5", "f1"])
+def test_probabilities_are_targets_by_their_largest(name: str) -> None:
+    soft = torch.softmax(4 * nn.functional.one_hot(CLASSES, 7).float(), dim=1)
+    assert measured(name, LOGITS, soft) == measured(name, LOGITS, CLASSES)
+    square = measured(name, LOGITS[:7], soft[:7], batch=7)  # as many samples as classes
+    assert square == measured(name, LOGITS[:7], CLASSES[:7], batch=7)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top5", "f1"])
+@pytest.mark.parametrize("shape", [(23, 1), (23, 2)])
+def test_metrics_of_classes_never_broadcast(name: str, shape: tuple[int, int]) -> None:
+    with pytest.raises(OptionError, match="metric of classes compares"):
+        measured(name, LOGITS[:, :1] if shape[1] == 1 else LOGITS, torch.zeros(shape))

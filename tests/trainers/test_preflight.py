@@ -184,3 +184,21 @@ def test_a_flag_names_an_existing_file(tmp_path: Path) -> None:
     assert writable_folder(str(tmp_path / "new")) == tmp_path / "new"
     with pytest.raises(argparse.ArgumentTypeError, match="is a file"):
         writable_folder(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(reduction="sum"), "partial"])
+def test_sums_are_not_computed_in_parts(loss, search: bool) -> None:
+    loss = partial(CROSS, reduction="sum") if loss == "partial" else loss
+    with pytest.raises(OptionError, match="2 parts.*reduction='sum'"):
+        made(pairs(), loss=loss, search=search, accumulate=2)
+    made(pairs(), loss=loss, search=search)
+
+
+@pytest.mark.parametrize("where", ["train", "valid"])
+def test_a_pair_where_one_set_is_read_is_refused(where: str) -> None:
+    given = {"train": pairs(), "valid": pairs(), where: (pairs(), pairs())}
+    with pytest.raises(
+        OptionError, match="one data set or loader is read, got 2 of them in a tuple"
+    ):
+        made(given["train"], valid=given["valid"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas_plugin import apply_fixed_architecture
 from nas_plugin.choice import InputChoice, LayerChoice
 from nas_plugin.data import ArrayDataset
-from nas_plugin.errors import OptionError
+from nas_plugin.errors import OptionError, TrainingError
 from nas_plugin.mutators import EnasMutator
 from nas_plugin.runtime import seed_everything
 from nas_plugin.trainers import (
@@ -279,6 +279,21 @@ class FixedReward:
 
     def __call__(self, output: Tensor, target: Tensor) -> float:
         return next(self.rewards)
+
+
+def test_a_reward_is_one_finite_number() -> None:
+    trainer = make("enas")
+    batch = next(iter(trainer.reward_loader.batches(0)))
+    trainer.mutator.reset()
+    for value in (float("nan"), float("inf")):
+        trainer.reward_function = FixedReward([value])
+        with pytest.raises(TrainingError, match=f"reward is {value}.*reward_function"):
+            trainer.reward(batch)
+    trainer.reward_function = lambda output, target: torch.ones(len(target))
+    with pytest.raises(OptionError, match="one number per batch"):
+        trainer.reward(batch)
+    trainer.reward_function = lambda output, target: torch.full((1,), 0.5)
+    assert trainer.reward(batch).shape == () and float(trainer.reward(batch)) == 0.5
 
 
 def test_the_controller_descends_its_formula() -> None:
