@@ -58,6 +58,10 @@ class FileError(NasError):
     """A file is missing, malformed, too large or not trusted."""
 
 
+class LockedError(FileError):
+    """Another run uses the folder or file."""
+
+
 class CheckpointError(FileError):
     """A checkpoint is damaged or belongs to another run."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import Any
@@ -48,11 +49,15 @@ class Progress:
         self._bar.update(n)
 
     def note(self, message: str) -> None:
-        """Prints one line, such as the figures of an epoch; a bar stays below it."""
-        if self._bar is None:
-            print(f"{self.desc}: {message}", file=sys.stderr, flush=True)
-        else:
-            self._bar.write(message, file=sys.stderr)
+        """Prints one line, such as the figures of an epoch; a bar stays below it.
+
+        A terminal that is gone, or stderr on a full disk, ends no run: what is kept is in files.
+        """
+        with contextlib.suppress(OSError):
+            if self._bar is None:
+                print(f"{self.desc}: {message}", file=sys.stderr, flush=True)
+            else:
+                self._bar.write(message, file=sys.stderr)
 
     def close(self) -> None:
         """Leaves the bar as it is and frees the line; closing twice is fine."""

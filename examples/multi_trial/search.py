@@ -32,7 +32,7 @@ from nas_plugin.cli import guarded
 from nas_plugin.data import load_data
 from nas_plugin.errors import OptionError, StrategyError
 from nas_plugin.evaluation import Budget, ProcessPool, TrainingEvaluator, search
-from nas_plugin.files import write_json
+from nas_plugin.files import make_folder, write_json
 from nas_plugin.reporting import plot_front
 from nas_plugin.scripts import writable_folder
 from nas_plugin.strategies import Trial, fronts, make_strategy, strategies
@@ -105,6 +105,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=int, help="use only this many training images")
     add("--epochs", type=int, default=9, help="epochs per child, unless the strategy sets them")
     add("--workers", type=int, default=1, help="processes that train; 0 trains in this one")
+    add("--timeout", type=float, metavar="SECONDS",
+        help="a training that takes longer is ended and counts as a failure")  # fmt: skip
     add("--seed", type=int, default=0)
     add("--out", type=writable_folder, default=Path("."))
     return parser.parse_args(argv)
@@ -115,8 +117,13 @@ def run(args: argparse.Namespace) -> None:
     options = dict(read_option(text) for text in args.option)
     strategy = make_strategy(args.strategy, space, seed=args.seed, **options)
     make = partial(make_evaluator, args)
-    trainer = make() if args.workers == 0 else ProcessPool(make, workers=args.workers)
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.timeout is not None and args.workers == 0:
+        raise OptionError("--timeout needs --workers: a process can be ended, this one cannot.")
+    trainer = (
+        make() if args.workers == 0
+        else ProcessPool(make, workers=args.workers, timeout=args.timeout)
+    )  # fmt: skip
+    make_folder(args.out)
     print(f"{space.size:,} architectures")
     log = args.out / "trials.jsonl"
     found = search(space, strategy, trainer, Budget(trials=args.trials), log=log, on_trial=show)

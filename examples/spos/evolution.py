@@ -22,7 +22,7 @@ import torch
 from nas_plugin.cli import guarded
 from nas_plugin.errors import OptionError
 from nas_plugin.evaluation import Budget, search
-from nas_plugin.files import write_atomic
+from nas_plugin.files import make_folder, write_atomic
 from nas_plugin.profiling import flops_table
 from nas_plugin.progress import Progress
 from nas_plugin.scripts import read_supernet, supernet_evaluator, writable_folder
@@ -69,7 +69,7 @@ def evolve(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         device=args.device,
     )
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     log = args.out / "evolution.jsonl"
     if log.exists() and not args.resume:
         raise OptionError(f"{log} is an earlier search. Pass --resume to go on, or another --out.")

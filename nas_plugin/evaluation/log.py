@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nas_plugin.errors import FileError, StrategyError
-from nas_plugin.files import append_line, parse_json, read_text
+from nas_plugin.files import Lock, append_line, parse_json, read_text
 from nas_plugin.files.shape import Is, check_json
+from nas_plugin.files.write import unwritable
 from nas_plugin.strategies.proposal import Outcome, Proposal
 from nas_plugin.strategies.strategy import Strategy
 
@@ -35,6 +36,8 @@ class SearchLog:
     def __init__(self, path: str | os.PathLike[str], strategy: Strategy) -> None:
         self.path = Path(path)
         self._strategy = strategy
+        #: Held while the search runs: two in one log would mix their proposals.
+        self.lock = Lock(self.path.with_name(f".{self.path.name}.lock"), str(self.path))
         self._begin = {
             "event": "begin",
             "format": _FORMAT,
@@ -89,11 +92,18 @@ class SearchLog:
 
     def asked(self, proposal: Proposal) -> None:
         """Notes a proposal before it is evaluated."""
-        append_line(self.path, _line({"event": "ask", "proposal": proposal.to_json()}))
+        self._append({"event": "ask", "proposal": proposal.to_json()})
 
     def told(self, proposal: Proposal, outcome: Outcome) -> None:
         """Notes an outcome before the strategy is told."""
-        event = {"event": "tell", "id": proposal.id, "outcome": outcome.to_json()}
+        self._append({"event": "tell", "id": proposal.id, "outcome": outcome.to_json()})
+
+    def _append(self, event: dict[str, Any]) -> None:
+        if not self.path.is_file():
+            raise FileError(
+                f"The log {self.path} was deleted while the search wrote to it. Put it back and "
+                "run the same command again, which goes on from it, or begin with another one."
+            )
         append_line(self.path, _line(event))
 
     def _events(self) -> Iterator[dict[str, Any]]:
@@ -102,7 +112,10 @@ class SearchLog:
         if lines[-1]:
             # A crash cut the last line off; what it said had not happened yet.
             whole = len(text.encode()) - len(lines[-1].encode())
-            os.truncate(self.path, whole)
+            try:
+                os.truncate(self.path, whole)
+            except OSError as error:
+                raise unwritable(self.path, error) from error
         for number, line in enumerate(lines[:-1], 1):
             event = parse_json(line, f"{self.path}, line {number}")
             yield check_json(event, _EVENT, f"{self.path}, line {number}", extra=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from nas_plugin.errors import StrategyError
@@ -72,6 +73,7 @@ def search(
         on_trial: Called after every trial that was told.
 
     Raises:
+        LockedError: If another search writes the log.
         StrategyError: If the strategy is not new or belongs to another space, or the first
             evaluations all fail.
     """
@@ -80,10 +82,12 @@ def search(
     if strategy.trials:
         raise StrategyError("The strategy has proposed before; search() needs a new one.")
     workers = evaluator if isinstance(evaluator, Workers) else InlineWorker(evaluator)
-    run = _Run(strategy, workers, budget, None if log is None else SearchLog(log, strategy))
+    kept = None if log is None else SearchLog(log, strategy)
+    run = _Run(strategy, workers, budget, kept)
     run.on_trial = on_trial
     try:
-        stopped = run.run()
+        with nullcontext() if kept is None else kept.lock:
+            stopped = run.run()
     finally:
         workers.close()
     return SearchResult(

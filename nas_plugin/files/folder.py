@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas_plugin.errors import OptionError
 from nas_plugin.files.read import PathLike
+from nas_plugin.files.write import unwritable
 
 
 def check_folder(folder: PathLike) -> None:
@@ -36,3 +37,17 @@ def check_folder(folder: PathLike) -> None:
             f"{folder} cannot be written to: {error.strerror} in {nearest}. Give a folder "
             "(checkpoint_dir, --out) that you may write into."
         ) from error
+
+
+def make_folder(folder: PathLike) -> Path:
+    """Makes a folder and its parents, where they are missing, and returns it.
+
+    Raises:
+        FileError: If it cannot be made.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas_plugin.errors import CheckpointError, FileError, OptionError
 from nas_plugin.files.checkpoint import load_checkpoint, save_checkpoint
+from nas_plugin.files.folder import make_folder
 from nas_plugin.files.read import PathLike
 
 _NAME = re.compile(r"step_([0-9]+)\.ckpt")
@@ -40,11 +42,11 @@ def save_rotating(folder: PathLike, state: Mapping[str, Any], step: int, keep: i
 
     Raises:
         OptionError: If `step` is negative, or `keep` less than 1.
+        FileError: If it cannot be written; the older ones stay.
     """
     if step < 0 or keep < 1:
         raise OptionError(f"step must be at least 0 and keep at least 1, got {step} and {keep}.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     path = folder / f"step_{step}.ckpt"
     save_checkpoint(path, state)
     found = _newest_first(folder)
@@ -52,7 +54,8 @@ def save_rotating(folder: PathLike, state: Mapping[str, Any], step: int, keep: i
     outdated += [old for number, old in found if number <= step][keep:]
     outdated += folder.glob(".step_*.ckpt.*.tmp")
     for old in outdated:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):  # the new one is there; an old one too many does no harm
+            old.unlink()
     return path
 
 

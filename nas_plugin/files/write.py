@@ -9,8 +9,9 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from nas_plugin.errors import FileError
 from nas_plugin.files.read import PathLike
@@ -46,7 +47,7 @@ def atomic_open(path: PathLike) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         raise
 
 
@@ -89,16 +90,33 @@ def append_line(path: PathLike, line: str, *, fsync: bool = True) -> None:
     try:
         # Unbuffered and appending: lines of several processes do not mix.
         with open(path, "ab+", buffering=0) as file:
-            if file.seek(0, os.SEEK_END):
+            end = file.seek(0, os.SEEK_END)
+            if end:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else "\n" + line
-            rest = line.encode() + b"\n"
-            while rest:
-                rest = rest[file.write(rest) :]
+            write_whole(file, line.encode() + b"\n", end)
             if fsync:
                 os.fsync(file.fileno())
     except OSError as error:
-        raise _unwritable(Path(path), error) from error
+        raise unwritable(Path(path), error) from error
+
+
+def write_whole(file: BinaryIO | FileIO, data: bytes, end: int) -> None:
+    """Appends all of `data` to an unbuffered file of `end` bytes, or nothing of it.
+
+    Raises:
+        OSError: If the disk is full, say; what had fitted is cut off again.
+    """
+    done = 0
+    try:
+        while done < len(data):
+            done += file.write(memoryview(data)[done:]) or 0
+    except BaseException:
+        with suppress(OSError):
+            # Another process may have appended a line of its own meanwhile; that stays.
+            if os.fstat(file.fileno()).st_size == end + done:
+                file.truncate(end)
+        raise
 
 
 def sync_folder(folder: PathLike) -> None:
@@ -115,7 +133,8 @@ def sync_folder(folder: PathLike) -> None:
         os.close(handle)
 
 
-def _unwritable(path: Path, error: OSError) -> FileError:
+def unwritable(path: Path, error: OSError) -> FileError:
+    """Returns the error of ours for what the system refused."""
     return FileError(
         f"{path} cannot be written: {error.strerror or error}. Check that its folder exists, may "
         "be written to and has space."

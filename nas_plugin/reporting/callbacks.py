@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas_plugin.files import write_atomic
+from nas_plugin.files import make_folder, write_atomic
 from nas_plugin.reporting.architecture_svg import draw_architecture
 from nas_plugin.reporting.jsonl import JsonlLog
 from nas_plugin.reporting.tensorboard import TensorBoardLog
@@ -105,7 +105,7 @@ class DrawingCallback(Callback):
 
     def on_epoch_end(self, epoch: int) -> None:
         if self.trainer.ranks.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             svg = draw_architecture(
                 self.trainer.export().to_json(), title=f"epoch {epoch}", weights=self._weights
             )

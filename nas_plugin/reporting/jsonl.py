@@ -13,6 +13,7 @@ from typing import Any
 
 from nas_plugin.errors import FileError, OptionError
 from nas_plugin.files import parse_json, read_lines
+from nas_plugin.files.write import unwritable, write_whole
 
 # What places a record; everything else in it is a metric.
 POSITION = ("step", "epoch", "phase", "time")
@@ -58,9 +59,10 @@ class JsonlLog:
             if resume_at:
                 _check_end_of_line(self.path, resume_at)
                 os.truncate(self.path, resume_at)
-            self._file = self.path.open("ab" if resume_at else "wb")
+            # Unbuffered: a line that the disk refused is not tried again by the next.
+            self._file = self.path.open("ab" if resume_at else "wb", buffering=0)
         except OSError as error:
-            raise FileError(f"Cannot write the log {self.path}: {error.strerror}.") from error
+            raise unwritable(self.path, error) from error
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends a record; ``time`` is added where it has none.
@@ -69,13 +71,23 @@ class JsonlLog:
 
         Raises:
             OptionError: If a value is neither.
+            FileError: If the disk is full, say, or the file was deleted; the lines before it stay.
         """
         timed = {**record}
         timed.setdefault("time", round(self._clock() - self._zero, 3))
         line = json.dumps(plain(timed, "record"), ensure_ascii=False, allow_nan=False)
         # A lone surrogate (a file name that is no UTF-8, say) must not stop a search.
-        self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        self._file.flush()
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            found = os.fstat(self._file.fileno())
+            if found.st_nlink == 0:
+                raise FileError(
+                    f"The log {self.path} was deleted while the run wrote to it. Nothing more is "
+                    "written; put the folder back and go on from its checkpoint, or start anew."
+                )
+            write_whole(self._file, data, found.st_size)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     @property
     def closed(self) -> bool:
@@ -86,14 +98,19 @@ class JsonlLog:
     def position(self) -> int:
         """Bytes written, and safe on the disk: a checkpoint that holds it can rely on them."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise unwritable(self.path, error) from error
             self._position = self._file.tell()
         return self._position
 
     def close(self) -> None:
         """Closes the file; closing twice is fine."""
-        self._position = self.position
-        self._file.close()
+        try:
+            self._position = self.position
+        finally:
+            self._file.close()
 
     def __enter__(self) -> JsonlLog:
         return self

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from nas_plugin.errors import OptionError
+from nas_plugin.files.write import unwritable
 from nas_plugin.reporting.jsonl import POSITION
 
 _UNSAFE_KEY = re.compile(r"[^\w./-]", re.ASCII)
@@ -30,6 +32,7 @@ class TensorBoardLog:
 
     Raises:
         OptionError: If TensorBoard is not installed.
+        FileError: If nothing can be written into the folder.
     """
 
     def __init__(self, folder: str | Path, *, purge_step: int | None = None) -> None:
@@ -39,21 +42,36 @@ class TensorBoardLog:
             raise OptionError(
                 f"TensorBoardLog needs torch and tensorboard ({error}): pip install tensorboard."
             ) from error
-        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
+        self._folder = Path(folder)
+        try:
+            self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Writes a record at its ``step``; entries that are not numbers are left out."""
         step = int(record["step"])
-        for tag, value in scalars(record).items():
-            self._writer.add_scalar(tag, value, step)
+        with self._said():
+            for tag, value in scalars(record).items():
+                self._writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
         """Makes everything visible to TensorBoard."""
-        self._writer.flush()
+        with self._said():
+            self._writer.flush()
 
     def close(self) -> None:
         """Flushes and closes the files; closing twice is fine."""
-        self._writer.close()
+        with self._said():
+            self._writer.close()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turns what the system refuses, at once or in TensorBoard's thread, into our error."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
 
     def __enter__(self) -> TensorBoardLog:
         return self

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from nas_plugin.runtime.heartbeat import Heartbeat
+
 if dist.is_available():
     # The defaults of its functions are the group that exists when it is first imported (by the
     # first optimizer that steps). They would keep that group, and gloo's threads, alive after it
@@ -38,6 +40,7 @@ class Ranks:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
             # Not sooner: the trainers that follow in this process are members too.
             atexit.register(_leave)
+            _begin_heartbeat()
         self._joined = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if self._joined else 0
         self.world_size = dist.get_world_size() if self._joined else 1
@@ -68,6 +71,26 @@ class Ranks:
             means = on_device.cpu()
         return dict(zip(values, means.tolist(), strict=True))
 
+    def note_step(self, step: int, seconds: float) -> None:
+        """Notes a step that took `seconds`: how long a rank may be silent follows from it."""
+        if _heartbeats:
+            _heartbeats[0].note(step, seconds)
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Sets how long a rank may be silent; None measures it (see `Heartbeat`)."""
+        if _heartbeats:
+            _heartbeats[0].limit = seconds
+
+    def gather(self, values: Mapping[str, Tensor | float]) -> list[dict[str, Tensor]]:
+        """Returns the named numbers of every rank, in float64 on the CPU."""
+        own = [torch.as_tensor(v).detach().double().cpu() for v in values.values()]
+        if self.world_size == 1 or not own:
+            return [dict(zip(values, own, strict=True))] * self.world_size
+        flat = torch.stack(own).to(self._device)
+        all_of_them = [torch.empty_like(flat) for _ in range(self.world_size)]
+        dist.all_gather(all_of_them, flat)
+        return [dict(zip(values, found.cpu().unbind(), strict=True)) for found in all_of_them]
+
     @torch.no_grad()
     def copy_from_first(self, tensors: Sequence[Tensor]) -> None:
         """Replaces every tensor by that of rank 0, in place."""
@@ -97,8 +120,24 @@ class Ranks:
             dist.barrier()
 
 
+#: That of this process, if torchrun started it.
+_heartbeats: list[Heartbeat] = []
+
+
+def _begin_heartbeat() -> None:
+    # A connection of its own: while a collective operation waits on the group's, that one is busy.
+    address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own = dist.TCPStore(*address, is_master=False)  # type: ignore[attr-defined]
+    store = dist.PrefixStore(f"attempt {attempt}", own)  # type: ignore[attr-defined]
+    _heartbeats.append(Heartbeat(store, dist.get_rank(), dist.get_world_size()))
+    _heartbeats[0].start()
+
+
 def _leave() -> None:
     """Ends the group while the interpreter still runs, so that its threads end too."""
+    while _heartbeats:
+        _heartbeats.pop().leave()
     if dist.is_initialized():
         dist.destroy_process_group()
 

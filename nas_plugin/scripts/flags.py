@@ -50,6 +50,9 @@ def add_run_flags(
     add("--checkpoint-every", type=int, default=100, help="steps between two checkpoints")
     add("--limit-batches", type=int, help="at most this many steps per epoch, for a quick look")
     add("--resume", action="store_true", help="continue from the newest checkpoint under --out")
+    add("--rank-timeout", type=float, metavar="SECONDS",
+        help="under torchrun: end when a rank is silent for so long (default: 10 times the "
+        "slowest step, at least 60)")  # fmt: skip
     add("--out", type=writable_folder, default=Path("."), help="folder that results are written to")
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from nas_plugin.files import write_json
+from nas_plugin.files import make_folder, write_json
 from nas_plugin.reporting.callbacks import run_callbacks
 from nas_plugin.trainers import Callback, LRSchedulerCallback, SearchTrainer, accuracy, finalize
 
@@ -70,6 +70,7 @@ def run_options(
         "checkpoint_dir": args.out / "checkpoints" / phase,
         "checkpoint_every": args.checkpoint_every,
         "resume": args.resume,
+        "rank_timeout": args.rank_timeout,
         "callbacks": [
             LRSchedulerCallback(make_schedule(optimizer)),
             *callbacks,
@@ -88,17 +89,19 @@ def run_search(trainer: SearchTrainer, args: argparse.Namespace) -> bool:
     Returns:
         Whether this process is the one that writes.
     """
-    args.out.mkdir(parents=True, exist_ok=True)
-    if trainer.ranks.is_first:
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        write_json(args.out / "settings.json", settings)
-    trainer.train()
-    path = args.out / "architecture.json"
-    selection = getattr(args, "selection", None)
-    if selection is not None:
-        finalize(trainer, selection, path)  # on all ranks: it may train
-    elif trainer.ranks.is_first and trainer.finds_architecture:
-        trainer.export(path)
-    if trainer.ranks.is_first and trainer.finds_architecture:
-        print(f"found architecture: {path}")
+    with trainer.checkpoints.held():
+        # Before anything is written: what belongs to another run stays as it is.
+        trainer.restore()
+        if trainer.ranks.is_first:
+            settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+            write_json(make_folder(args.out) / "settings.json", settings)
+        trainer.train()
+        path = args.out / "architecture.json"
+        selection = getattr(args, "selection", None)
+        if selection is not None:
+            finalize(trainer, selection, path)  # on all ranks: it may train
+        elif trainer.ranks.is_first and trainer.finds_architecture:
+            trainer.export(path)
+        if trainer.ranks.is_first and trainer.finds_architecture:
+            print(f"found architecture: {path}")
     return trainer.ranks.is_first

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nas_plugin.errors import OptionError
-from nas_plugin.files import save_checkpoint
+from nas_plugin.files import make_folder, save_checkpoint
 from nas_plugin.runtime import Ranks
 
 
@@ -179,7 +179,7 @@ class ArchitectureCheckpoint(Callback):
 
     def on_epoch_end(self, epoch: int) -> None:
         if self.trainer.ranks.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self.trainer.export(self.folder / f"epoch_{epoch}.json")
 
 
@@ -191,5 +191,5 @@ class ModelCheckpoint(Callback):
 
     def on_epoch_end(self, epoch: int) -> None:
         if self.trainer.ranks.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             save_checkpoint(self.folder / f"epoch_{epoch}.pt", self.trainer.model.state_dict())

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas_plugin.runtime import Ranks
+
 
 class Meters:
     """Weighted means of named values.
@@ -32,9 +34,24 @@ class Meters:
         """Returns the mean of every name so far."""
         return {name: float(total) / self._weights[name] for name, total in self._sums.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": dict(self._sums), "weights": dict(self._weights)}
+    def state_dict(self, ranks: Ranks | None = None) -> dict[str, Any]:
+        """Returns the sums; with `ranks`, which all of them must call, those of every rank."""
+        state: dict[str, Any] = {"sums": dict(self._sums), "weights": dict(self._weights)}
+        if ranks is not None and ranks.world_size > 1:
+            state["ranks"] = ranks.gather(self._sums)
+        return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums = dict(state["sums"])
-        self._weights = dict(state["weights"])
+    def load_state_dict(self, state: Mapping[str, Any], rank: int = 0, world_size: int = 1) -> None:
+        """Restores what `state_dict` returned, each rank its own.
+
+        Other numbers of ranks all begin with the mean, from which the same means follow.
+        """
+        self._sums, self._weights = dict(state["sums"]), dict(state["weights"])
+        of_ranks = state.get("ranks")
+        if of_ranks is None:
+            return
+        if len(of_ranks) == world_size:
+            self._sums = dict(of_ranks[rank])
+        else:
+            means = {n: torch.stack([sums[n] for sums in of_ranks]).mean() for n in of_ranks[0]}
+            self._sums = means

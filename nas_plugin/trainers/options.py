@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ class TrainerOptions(TypedDict, total=False):
     checkpoint_dir: str | Path | None
     checkpoint_every: int | None
     resume: bool
+    rank_timeout: float | None
 
 
 class SearchOptions(TrainerOptions, total=False):
@@ -129,6 +131,13 @@ def check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
             raise OptionError(f"{name} must be a positive whole number, got {count!r}.")
+
+
+def check_seconds(**times: float | None) -> None:
+    """Raises OptionError if a time that is given is no positive number of seconds."""
+    for name, seconds in times.items():
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise OptionError(f"{name} must be a positive number of seconds, got {seconds!r}.")
 
 
 def check_step(batch_size: int, accumulate: int, grad_clip: float | None) -> None:

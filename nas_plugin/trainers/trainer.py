@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader
-from nas_plugin.errors import CheckpointError, OptionError, TrainingError
+from nas_plugin.errors import CheckpointError, FileError, OptionError, TrainingError
 from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
     Interrupted,
@@ -42,6 +43,7 @@ from nas_plugin.trainers.options import (
     OptimizerLike,
     check_counts,
     check_parts,
+    check_seconds,
     check_step,
     made_model,
     made_optimizer,
@@ -88,8 +90,11 @@ class Trainer(metaclass=Spelled):
         checkpoint_dir: Where the state is kept; None keeps none.
         checkpoint_every: Steps between two checkpoints, beside one an epoch.
         resume: Go on from the newest checkpoint in `checkpoint_dir`.
+        rank_timeout: Seconds without a sign of a rank after which the others end, under torchrun;
+            None measures: 10 times the slowest step, at least 60.
 
     Attributes:
+        checkpoints: The folder of the state; another run cannot use it at the same time.
         epoch: The epoch that runs or comes next.
         batch: Steps done in it.
         step: Steps done in all.
@@ -101,6 +106,7 @@ class Trainer(metaclass=Spelled):
 
     Raises:
         OptionError: If an argument is not allowed, or nothing can be written to `checkpoint_dir`.
+        LockedError: If another run uses `checkpoint_dir`.
     """
 
     argument_aliases = NNI_NAMES
@@ -135,6 +141,7 @@ class Trainer(metaclass=Spelled):
         checkpoint_dir: str | Path | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
+        rank_timeout: float | None = None,
     ) -> None:
         check_counts(
             num_epochs=num_epochs,
@@ -145,9 +152,11 @@ class Trainer(metaclass=Spelled):
             checkpoint_every=checkpoint_every,
         )
         check_step(batch_size, accumulate, grad_clip)
+        check_seconds(rank_timeout=rank_timeout)
         self.device = pick_device(device)
         self.ranks = Ranks(self.device)
         check_parts(loss, accumulate * self.ranks.world_size)
+        self.ranks.set_timeout(rank_timeout)
         self.precision = Precision(precision, self.device)
         self.model = unwrap(made_model(model)).to(self.device)
         self.layout = Layout(channels_last)
@@ -168,9 +177,10 @@ class Trainer(metaclass=Spelled):
         # Beside the callbacks: it has no state, so it may differ between a run and its resume.
         own = any(isinstance(callback, ProgressCallback) for callback in callbacks)
         self._progress = [ProgressCallback()] if progress and not own else []
-        self._checkpoints = Checkpoints(
-            checkpoint_dir, every=checkpoint_every, resume=resume, writes=self.ranks.is_first
+        self.checkpoints = Checkpoints(
+            checkpoint_dir, self.ranks, every=checkpoint_every, resume=resume
         )
+        self._is_restored = False
         self._rates = [float(g.get("initial_lr", g["lr"])) for g in self.optimizer.param_groups]
         self.loaders = Loaders(
             dataset_train, dataset_valid, self.ranks, augment=augment, eval_augment=eval_augment,
@@ -249,7 +259,7 @@ class Trainer(metaclass=Spelled):
             self.layout.load_state_dict(self.model, state["layout"])
             for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(saved)
-            self._meters.load_state_dict(state["meters"])
+            self._meters.load_state_dict(state["meters"], self.ranks.rank, self.ranks.world_size)
             self.epoch, self.batch, self.step = state["position"]
             self.stopped = state["stopped"]
             self._elapsed = state["elapsed"]
@@ -277,21 +287,44 @@ class Trainer(metaclass=Spelled):
         """Trains to the last epoch.
 
         Raises:
-            Interrupted: After SIGTERM (code 143) or Ctrl-C (130); the state is saved.
+            Interrupted: After SIGTERM (code 143), SIGHUP (129) or Ctrl-C (130); the state is
+                saved.
+            LockedError: If another run uses the folder.
             TrainingError: If the loss is not finite; the last checkpoint stays. Or if model, loss
                 and the first batch do not fit, before anything steps.
             DataError: If targets are no classes of the model, likewise.
         """
+        with self.checkpoints.held():
+            self.restore()
+            self._is_restored = False
+            try:
+                with InterruptGuard() as guard, frozen_garbage():
+                    self._call("on_train_begin")
+                    while self.epoch < self.num_epochs and self.stopped is None:
+                        self._train_epoch(guard)
+            except BaseException:
+                for callback in (*self.callbacks, *self._progress):
+                    with suppress(FileError):  # a disk that is full refuses the ends of logs, too
+                        callback.on_train_end()
+                raise
+            self._call("on_train_end")
+
+    def restore(self) -> None:
+        """Reads the checkpoint that a resumed run continues from; `train` does it if nobody has.
+
+        Until then nothing was written: a folder of another run is refused as it was.
+
+        Raises:
+            CheckpointError: If it belongs to another run.
+        """
+        if self._is_restored:
+            return
         for callback in (*self.callbacks, *self._progress):
             callback.build(self)
-        self._find_start()
-        try:
-            with InterruptGuard() as guard, frozen_garbage():
-                self._call("on_train_begin")
-                while self.epoch < self.num_epochs and self.stopped is None:
-                    self._train_epoch(guard)
-        finally:
-            self._call("on_train_end")
+        found = self.checkpoints.latest()
+        if found is not None:
+            self.load_state_dict(found)
+        self._is_restored = True
 
     def stop(self, reason: str) -> None:
         """Ends training after the epoch that runs; a resumed run does not continue either."""
@@ -331,8 +364,10 @@ class Trainer(metaclass=Spelled):
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        if self._checkpoints.are_written:
-            self._checkpoints.save(self.state_dict(), self.step)
+        if self.checkpoints.folder is not None:
+            meters = self._meters.state_dict(self.ranks)
+            if self.ranks.is_first:
+                self.checkpoints.save({**self.state_dict(), "meters": meters}, self.step)
         self.ranks.barrier()
 
     def _train_epoch(self, guard: InterruptGuard) -> None:
@@ -341,16 +376,18 @@ class Trainer(metaclass=Spelled):
         self._call("on_epoch_begin", self.epoch)
         for batch in self.batches(self.epoch, self.batch):
             self.given = batch
+            began = time.monotonic()
             values = self.train_step(batch)
             self.batch += 1
             self.step += 1
+            self.ranks.note_step(self.step, time.monotonic() - began)
             self._meters.add(values)
             if self._is_due(self.log_frequency) or self.device.type == "cpu":
                 self._check_finite(values)
             if self._is_due(self.log_frequency):
                 self.record("train", self.ranks.means(values))
             self._call("on_batch_end")
-            if self._checkpoints.is_due(self.step):
+            if self.checkpoints.is_due(self.step):
                 self.save()
             self._stop_if_asked(guard)
         self._end_epoch()
@@ -375,11 +412,6 @@ class Trainer(metaclass=Spelled):
             self.save()
             _log.warning("stopped by a signal at step %d; resume goes on from here", self.step)
             raise Interrupted(code)
-
-    def _find_start(self) -> None:
-        found = self._checkpoints.latest()
-        if found is not None:
-            self.load_state_dict(found)
 
     def _check_finite(self, values: Mapping[str, Tensor | float]) -> None:
         value = float(values.get("loss", 0.0))

@@ -95,3 +95,12 @@ def test_a_missing_or_empty_log_and_a_damaged_architecture_are_named(folder, tmp
     (folder / "search.jsonl").write_text("")
     with pytest.raises(FileError, match="no records yet"):
         write_report(folder, tmp_path / "r.html")
+
+
+def test_a_name_that_no_font_can_draw_is_a_box_and_no_warning(tmp_path):
+    with JsonlLog(tmp_path / "search.jsonl") as log:
+        place = {"epoch": 0, "step": 1, "time": 1.0}
+        log.write({**place, "phase": "epoch", "loss\U0001f4a9": 1.0})
+        log.write({**place, "phase": "choices", "probabilities": {"\U0001f4a9": {"a": 1.0}}})
+
+    write_report(tmp_path, tmp_path / "report.html")  # warnings are errors here

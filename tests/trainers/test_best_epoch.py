@@ -82,7 +82,7 @@ def test_the_checkpoint_holds_the_weights_of_the_last_epoch(tmp_path: Path) -> N
     ours = trainer(BestEpoch(data(2)), Seen(), checkpoint_dir=tmp_path)
     ours.train()
     other = trainer(BestEpoch(data(2)), Seen(), checkpoint_dir=tmp_path, resume=True)
-    other._find_start()
+    other.restore()
     assert other.epoch == 4
     assert not torch.equal(other.model.weight, ours.model.weight)
 
