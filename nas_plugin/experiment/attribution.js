@@ -29,10 +29,20 @@ function record(globals, trial, parameters) {
   }
 }
 
+// The tuner, which is started later, reads NAS_PLUGIN_ROWS and marks the rows without it.
+function say() {
+  process.env.NAS_PLUGIN_ROWS = 'exact';
+}
+
 function exact(Service, globals) {
   return class extends Service {
     constructor(...args) {
       super(...args);
+      const methods = [this.v3?.createTrial, this.v3?.onRequestParameter, this.v3?.sendParameter];
+      if (!Array.isArray(this.parameters) || methods.some((m) => typeof m !== 'function')) {
+        return; // another NNI, which this does not fit: left as it is
+      }
+      say();
       this.parameters = { push: () => 0, length: 0 }; // nothing is handed out by order
       this.submitted = new AsyncLocalStorage();
       this.given = new Map(); // trial -> promise of its parameters, and what keeps it
@@ -51,6 +61,7 @@ function exact(Service, globals) {
     }
 
     submitTrialJob(form) {
+      if (!this.submitted) return super.submitTrialJob(form);
       return this.submitted.run(form.hyperParameters.value, () => super.submitTrialJob(form));
     }
 
@@ -76,13 +87,18 @@ function exact(Service, globals) {
   };
 }
 
+// Services that file parameters under their trial by themselves: of reused machines, of Kubernetes.
+const EXACT_ALREADY = /(^|\/)(routerTrainingService|(kubeflow|frameworkcontroller)TrainingService)$/;
+
+delete process.env.NAS_PLUGIN_ROWS; // of a manager in whose trial this one was started
 const load = Module._load;
 Module._load = function (request, parent, ...rest) {
   const loaded = load.call(this, request, parent, ...rest);
   if (/(^|\/)compat$/.test(request) && loaded.V3asV1 && !loaded.V3asV1.isExact) {
     loaded.V3asV1 = exact(loaded.V3asV1, load.call(this, 'common/globals', parent));
     loaded.V3asV1.isExact = true;
-    process.env.NAS_PLUGIN_ROWS = 'exact'; // the tuner, started later, reads it
+  } else if (EXACT_ALREADY.test(request)) {
+    say();
   }
   return loaded;
 };

@@ -11,7 +11,7 @@ from typing import Any
 
 from nas_plugin.errors import FileError
 from nas_plugin.experiment.results import REPEATED, Row
-from nas_plugin.experiment.space_format import FIDELITY, label
+from nas_plugin.experiment.space_format import BESIDE, label
 from nas_plugin.files import parse_json
 
 _STATUS = {
@@ -77,7 +77,7 @@ def disagreements(experiment: Path, table: Sequence[Row]) -> list[Disagreement]:
             continue
         number, parameters, status = known[row.trial]
         flat = _flat(row.architecture)
-        parameters = {key: value for key, value in parameters.items() if key != FIDELITY}
+        parameters = {key: value for key, value in parameters.items() if key not in BESIDE}
         if row.parameter is not None and parameters != flat:
             found.append(Disagreement(number, row.trial, "architecture", parameters, flat))
         allowed = None if row.outcome == REPEATED else _STATUS.get(status)

@@ -10,6 +10,13 @@ from nas_plugin.errors import OptionError
 
 #: Set by the guard in the manager and so in all its children.
 GUARD_VARIABLE = "NAS_PLUGIN_GUARD"
+#: Set by the guard to "exact" once it, or NNI, files parameters under the id of their trial.
+ROWS_VARIABLE = "NAS_PLUGIN_ROWS"
+
+UNSURE_ROWS = (
+    "The rows of the portal and of NNI's export may show the architecture of another trial: they "
+    "carry the mark _row. The journal is right: nas-plugin experiment show, export and check."
+)
 
 ADVICE = (
     "The web portal of this experiment listens on all addresses without a password, and a web "
@@ -45,3 +52,8 @@ def guard_environment(listen: str | None = None, hosts: Sequence[str] = ()) -> d
 def guard_address() -> str | None:
     """Returns the address that the guard lets this process's manager listen on; None: no guard."""
     return os.environ.get(GUARD_VARIABLE)
+
+
+def rows_are_exact() -> bool:
+    """Says whether NNI's portal and export show what each trial ran, in this process's manager."""
+    return os.environ.get(ROWS_VARIABLE) == "exact"

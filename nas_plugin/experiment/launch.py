@@ -154,7 +154,7 @@ def find_running(experiment_id: str) -> Running:
         process = None
     if entry["status"] == "STOPPED" or process is None or "node" not in process.name():
         raise ExperimentError(
-            f"Experiment '{experiment_id}' does not run. Go on with it: nas-plugin experiment "
+            f"Experiment '{experiment_id}' does not run. Continue with: nas-plugin experiment "
             f"resume {experiment_id}; or look at it: nas-plugin experiment view {experiment_id}"
         )
     folder = Path(entry["logDir"]) / experiment_id

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 from nas_plugin.errors import ExperimentError
-from nas_plugin.experiment.guard import guard_address
+from nas_plugin.experiment.guard import guard_address, rows_are_exact
 from nas_plugin.experiment.journal import Journal
 from nas_plugin.experiment.proposer import Proposer, make_proposer
 from nas_plugin.space.search_space import SearchSpace
@@ -67,4 +67,5 @@ class Session:
             pid=process.pid,
             created=process.create_time(),
             guard=guard_address(),
+            rows_exact=rows_are_exact(),
         )

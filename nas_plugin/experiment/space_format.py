@@ -26,6 +26,13 @@ MAX_VALUES = 256
 #: The key under which a proposal's fidelity travels beside the choices.
 FIDELITY = "_fidelity"
 
+#: The key that marks the parameters of a manager that may show them beside another trial.
+ROW = "_row"
+UNSURE = "maybe of another trial: nas-plugin experiment check"
+
+#: What stands beside the choices and is none.
+BESIDE = frozenset({FIDELITY, ROW})
+
 _NOTHING = "()"
 _SEPARATOR = "+"
 
@@ -75,7 +82,7 @@ def from_parameters(parameters: Mapping[str, Any], space: SearchSpace) -> Archit
     spelled = {
         key: _unlabel(key, value) if key in space and space[key].kind == "input" else value
         for key, value in parameters.items()
-        if key != FIDELITY
+        if key not in BESIDE
     }
     return space.architecture(spelled)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas_plugin.errors import ExperimentError
+from nas_plugin.experiment.guard import UNSURE_ROWS
 from nas_plugin.experiment.journal import journal_path, read_journal
 from nas_plugin.experiment.launch import Adopt, Portal, Running, resume, stop_manager
 from nas_plugin.experiment.local_evidence import LocalEvidence
@@ -74,16 +75,17 @@ class Supervisor:
         self._seen: dict[str, int] = {}
         self._heard = 0
         self._told = 0
+        self._told_unsure = False
 
     def watch(self) -> bool:
         """Returns True when the experiment is done, False when somebody has stopped it.
 
         Raises:
-            ExperimentError: If it cannot go on; the message is the cause.
+            ExperimentError: If it cannot continue; the message is the cause.
         """
         while True:
             time.sleep(_POLL)
-            self._tell_failures()
+            self._tell_news()
             try:
                 status, errors = self.running.api.status()
             except ManagerGoneError:
@@ -100,8 +102,10 @@ class Supervisor:
         """Ends the manager and all that belongs to the experiment."""
         stop_manager(self.running)
 
-    def _tell_failures(self) -> None:
+    def _tell_news(self) -> None:
         """Says of the first trials that do not succeed what became of them, as soon as it is known.
+
+        Before that, it says if the portal's rows are not to be trusted.
 
         The journal is read on from where it was read to; `show` lists all of them at the end.
         """
@@ -113,6 +117,10 @@ class Supervisor:
                 break
             self._heard += len(line)
             event = parse_json(line.decode(errors="replace"), str(path))
+            if event.get("event") == "session" and event.get("rows_exact") is False:
+                if not self._told_unsure:
+                    self._say(UNSURE_ROWS)
+                self._told_unsure = True
             outcome = event.get("outcome", "succeeded")
             if event.get("event") in ("end", "stray") and outcome != "succeeded":
                 self._told += 1
@@ -163,7 +171,7 @@ class Supervisor:
             said = last_words(self.running)
             words = f" Its last words: {said}." if said else ""
             raise ExperimentError(
-                f"{what}{words} The journal is whole; go on with: nas-plugin experiment resume "
+                f"{what}{words} The journal is whole; continue with: nas-plugin experiment resume "
                 f"{self.running.id}   (logs: {self.running.folder / 'log'})"
             )
         self._restarts += 1

@@ -23,13 +23,13 @@ from nni.runtime.tuner_command_channel import CommandType
 
 from nas_plugin.errors import ExperimentError, NasError
 from nas_plugin.experiment.coordinator import Coordinator, Job
-from nas_plugin.experiment.guard import ADVICE, guard_address
+from nas_plugin.experiment.guard import ADVICE, UNSURE_ROWS, guard_address, rows_are_exact
 from nas_plugin.experiment.journal import Journal, journal_path
 from nas_plugin.experiment.local_evidence import LocalEvidence
 from nas_plugin.experiment.manager_api import ManagerApi, ManagerGoneError
 from nas_plugin.experiment.proposer import check_whole
 from nas_plugin.experiment.session import Session
-from nas_plugin.experiment.space_format import from_nni
+from nas_plugin.experiment.space_format import ROW, UNSURE, from_nni
 from nas_plugin.experiment.trial_limit import TrialLimit
 
 _logger = logging.getLogger(__name__)
@@ -102,6 +102,8 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         self._keep_budget()
         if guard_address() is None:
             _logger.warning(ADVICE)
+        if not rows_are_exact():
+            _logger.warning(UNSURE_ROWS)
         self.send(CommandType.Initialized, "")
 
     def handle_request_trial_jobs(self, data: int) -> None:
@@ -247,10 +249,11 @@ class NasTuner(MsgDispatcher):  # type: ignore[misc]  # nni has no types
         self._budget.keep(asked=search.asked, jobs=search.jobs, done=done)
 
     def _send_job(self, job: Job) -> None:
+        mark = {} if rows_are_exact() else {ROW: UNSURE}
         record = {
             "parameter_id": job.parameter,
             "parameter_source": "algorithm",
-            "parameters": job.parameters,
+            "parameters": {**job.parameters, **mark},
             "parameter_index": job.attempt,
         }
         self.send(CommandType.NewTrialJob, json.dumps(record))

@@ -15,9 +15,10 @@ from collections import Counter
 import psutil
 import pytest
 
-from nas_plugin.experiment.database import disagreements
+from nas_plugin.experiment.database import database_parameters, disagreements
 from nas_plugin.experiment.journal import journal_path, read_journal
-from nas_plugin.experiment.results import rows
+from nas_plugin.experiment.results import REPEATED, rows
+from nas_plugin.experiment.space_format import ROW
 from nas_plugin.strategies import Outcome, strategies
 from tests.experiment.conftest import LIGHT, ROOT
 from tests.experiment.scripts.light import SPACE, score
@@ -34,7 +35,8 @@ def check_attribution(folder, budget):
     for row in table:
         if row.outcome == "succeeded":
             assert row.metrics["default"] == pytest.approx(score(row.architecture))
-    doubles = Counter((r.parameter, r.attempt) for r in table if r.parameter is not None)
+    counted = [r for r in table if r.parameter is not None and r.outcome != REPEATED]
+    doubles = Counter((r.parameter, r.attempt) for r in counted)
     assert max(doubles.values()) == 1
     assert sorted(e["parameter"] for e in events if e["event"] == "tell") == list(range(budget))
     return table
@@ -274,6 +276,8 @@ def test_nnis_own_tuner_searches_the_flat_space(place):
     tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 1}}
     ended = place.command("experiment", "create", "--config", place.config(tuner=tuner))
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    table = check_attribution(place.latest(), 12)
+    assert [row.outcome for row in table] == ["succeeded"] * 12
     results = [
         json.loads(path.read_text())
         for path in place.latest().glob("environments/*/trials/*/nas_plugin/result.json")
@@ -281,6 +285,23 @@ def test_nnis_own_tuner_searches_the_flat_space(place):
     assert len(results) == 12
     for result in results:
         assert result["metrics"]["default"] == pytest.approx(score(result["architecture"]))
+
+
+def test_trials_without_a_result_under_a_foreign_tuner_are_exit_code_one(place):
+    script = place.home / "silent.py"
+    script.write_text("import nni\nnni.get_next_parameter()\n")
+    config = place.config(trials=2)
+    content = json.loads(config.read_text())
+    content["trialCommand"] = f"python {script}"
+    content["tuner"] = {
+        "codeDirectory": ".",
+        "className": "nni.algorithms.hpo.random_tuner.RandomTuner",
+    }
+    config.write_text(json.dumps(content))
+    ended = place.command("experiment", "create", "--config", config)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "0 of 2 trials have a result" in ended.stdout
+    assert "no trial has succeeded" in ended.stderr
 
 
 def test_plain_nnictl_runs_and_the_tuner_says_how_to_close_the_portal(place):
@@ -309,7 +330,9 @@ def test_plain_nnictl_runs_and_the_tuner_says_how_to_close_the_portal(place):
         assert time.monotonic() < deadline
         time.sleep(0.5)
     check_attribution(folder, 12)
-    assert "nas-plugin experiment guard" in (folder / "log" / "dispatcher.log").read_text()
+    log = (folder / "log" / "dispatcher.log").read_text()
+    assert "nas-plugin experiment guard" in log and "carry the mark _row" in log
+    assert all(ROW in parameters for _, parameters, _ in database_parameters(folder).values())
     assert place.command("experiment", "stop", folder.name).returncode == 0
 
 
