@@ -138,7 +138,7 @@ def test_every_way_to_end_lands_in_its_state(place):
         "exit code": ("failed", 3, None),
         "exception": ("failed", 1, None),
         "killed": ("killed", None, "SIGKILL"),
-        "killed before asking": ("killed", None, None),
+        "killed before asking": ("killed", None, "SIGKILL"),
         "no result": ("no_result", 0, None),
         "nan": ("not_a_number", 1, None),
         "inf": ("not_a_number", 1, None),
