@@ -41,7 +41,8 @@ def add_composition_flags(
     """
     parts = parser.add_argument_group("parts of the search")
     add = parts.add_argument
-    add("--mutator", default=mutator, help=f"one of {', '.join(fitting(needs))}")
+    add("--mutator", default=mutator,
+        help=f"one of {', '.join(fitting(needs))} (default: {mutator})")  # fmt: skip
     add("--perturbation", metavar="NAME", help=f"one of {', '.join(perturbations.names())}")
     add("--partial", type=int, metavar="K",
         help="candidates see one in K channels (default: 4 for pc_darts, else all)")  # fmt: skip

@@ -164,6 +164,12 @@ def _with_betas(mutator: MutatorLike, seed: int) -> MutatorLike:
                 "with it. Use a differentiable mutator such as darts."
             )
         add_betas()
+        if getattr(found, "betas", None) is None:
+            raise OptionError(
+                "Edge normalisation gives logits to input choices that follow edges, and this "
+                f"space of {len(found.space)} choices has none. Leave it out, or search a space "
+                "whose cells choose among edges, such as darts."
+            )
         return found
 
     return made

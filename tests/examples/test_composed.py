@@ -77,8 +77,8 @@ def test_help_offers_the_mutators_that_the_trainer_takes(
     with pytest.raises(SystemExit):
         script(folder, "search").parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    offered = re.search(r"--mutator MUTATOR one of ([\w, ]+?) --", text)
-    assert offered is not None
+    offered = re.search(r"--mutator MUTATOR one of ([\w, ]+?) \(default: (\w+)\) --", text)
+    assert offered is not None and offered[2] in offered[1].split(", ")
     paths = {"enas", "random", "spos", "fairnas"}
     expected = set(mutators.names()) - (set() if folder == "nasbench201" else paths)
     assert set(offered[1].split(", ")) == expected

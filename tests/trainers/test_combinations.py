@@ -16,6 +16,7 @@ from nas_plugin.errors import OptionError
 from nas_plugin.mutators import DifferentiableMutator, Mutator, XnasMutator, mutators
 from nas_plugin.operations import add_auxiliary_skips
 from nas_plugin.profiling import params_table
+from nas_plugin.space.spaces import spaces
 from nas_plugin.testing import smooth_net
 from nas_plugin.trainers import (
     ArchTrainer,
@@ -177,3 +178,14 @@ def test_every_pair_occurs_or_is_refused_and_few_are() -> None:
 def test_every_differentiable_mutator_is_in_the_table() -> None:
     known = {n for n in mutators if issubclass(mutators.get(n), DifferentiableMutator)}
     assert known == set(AXES["mutator"])
+
+
+def test_edge_normalisation_without_edges_to_choose_is_refused() -> None:
+    model = spaces.get("nasbench201")(channels=4, cells=1)
+    data = ArrayDataset(torch.randn(32, 3, 8, 8), torch.arange(32) % 3)
+    with pytest.raises(OptionError, match="space of 6 choices has none"):
+        BilevelTrainer(
+            model, nn.functional.cross_entropy, accuracy,
+            torch.optim.SGD(model.parameters(), lr=0.05), 1, data, data, mutator="darts",
+            batch_size=4, device="cpu", progress=False, edge_normalisation=True,
+        )  # fmt: skip
