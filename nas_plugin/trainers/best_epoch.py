@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nas_plugin.data import make_loader
+from nas_plugin.data import check_alike, make_loader
 from nas_plugin.errors import OptionError
 from nas_plugin.files import save_checkpoint
 from nas_plugin.trainers.callbacks import Callback
@@ -23,7 +23,7 @@ class BestEpoch(Callback):
 
     Args:
         dataset_test: What is measured.
-        augment: Applied to it (normalisation).
+        augment: Applied to it; ``auto`` is what the trainer applies to its held-out set.
         batch_size: Samples a batch.
         path: Where the weights of that epoch are written; None writes none.
 
@@ -42,7 +42,7 @@ class BestEpoch(Callback):
         self,
         dataset_test: Any,
         *,
-        augment: Any = None,
+        augment: Any = "auto",
         batch_size: int = 256,
         path: str | Path | None = None,
     ) -> None:
@@ -58,9 +58,11 @@ class BestEpoch(Callback):
                 f"BestEpoch belongs to a RetrainTrainer; {type(trainer).__name__} keeps no best."
             )
         super().build(trainer)
+        check_alike(trainer.dataset_train, self._dataset)
+        auto = isinstance(self._augment, str) and self._augment == "auto"
         self._loader = make_loader(
             self._dataset, batch_size=self._batch_size, seed=0, shuffle=False,
-            augment=self._augment, device=trainer.device,
+            augment=trainer.loaders.eval_augment if auto else self._augment, device=trainer.device,
         )  # fmt: skip
 
     def on_epoch_end(self, epoch: int) -> None:
@@ -72,13 +74,19 @@ class BestEpoch(Callback):
                 save_checkpoint(self._path, self._weights)
         if epoch + 1 == trainer.num_epochs and self._weights:
             last = _copied(trainer.model.state_dict())
-            trainer.model.load_state_dict(self._weights)
-            self.test = trainer.measured(self._loader)
-            trainer.record("test", {**self.test, "chosen_epoch": self.epoch})
+            self._measure()
             # The checkpoint that follows holds the weights of the last epoch.
             trainer.model.load_state_dict(last)
 
+    def _measure(self) -> None:
+        self.trainer.model.load_state_dict(self._weights)
+        self.test = self.trainer.measured(self._loader)
+        self.trainer.record("test", {**self.test, "chosen_epoch": self.epoch})
+
     def on_train_end(self) -> None:
+        # A callback that stops the run may come after this one, so only the end knows.
+        if self.trainer.stopped is not None and self._weights and not self.test:
+            self._measure()
         if self.test:
             self.trainer.model.load_state_dict(self._weights)
 

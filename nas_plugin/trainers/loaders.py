@@ -27,6 +27,9 @@ class Loaders:
         workers: Processes that load data that is not resident.
         limit_batches: The most batches of every loader; None for all.
 
+    Attributes:
+        eval_augment: What is applied to held-out batches; None leaves them as they are.
+
     Raises:
         DataError: If the two sets cannot be read by one network.
     """
@@ -52,7 +55,7 @@ class Loaders:
             augment = standard_augment(first, train=True, seed=seed)
         if eval_augment == "auto":
             eval_augment = standard_augment(first, train=False)
-        self._augment, self._eval_augment = augment, eval_augment
+        self._augment, self.eval_augment = augment, eval_augment
         self._ranks, self._seed = ranks, seed
         self._options: dict[str, Any] = {
             "batch_size": batch_size,
@@ -71,7 +74,7 @@ class Loaders:
         """What happens to inputs before the model sees them, in words."""
         return (
             f"training inputs {described(self._augment)}; "
-            f"held-out inputs {described(self._eval_augment)}"
+            f"held-out inputs {described(self.eval_augment)}"
         )
 
     def training(self, dataset: Any, indices: Tensor | None = None, *, part: int = 0) -> Loader:
@@ -90,7 +93,7 @@ class Loaders:
         In fixed order every rank reads all of it, the last samples included, so that all ranks
         hold the same figures.
         """
-        return self._made(dataset, indices, part, self._eval_augment, shuffle=shuffle)
+        return self._made(dataset, indices, part, self.eval_augment, shuffle=shuffle)
 
     def _made(
         self, dataset: Any, indices: Tensor | None, part: int, augment: Any, *, shuffle: bool

@@ -55,9 +55,14 @@ class MetricSet:
         elif isinstance(metrics, Mapping):
             for name, metric in metrics.items():
                 self._add(str(name), metric)
-        else:
+        elif isinstance(metrics, Iterable):
             for name in metrics:
                 self._add(name, name)
+        else:
+            raise OptionError(
+                f"metrics is {metrics!r}; it must be a function of output and target, an object "
+                "with update, compute and reset, names of known metrics, or a dict of these."
+            )
 
     def _add(self, name: str | None, metric: Any) -> None:
         if isinstance(metric, str):

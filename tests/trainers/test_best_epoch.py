@@ -90,3 +90,45 @@ def test_the_checkpoint_holds_the_weights_of_the_last_epoch(tmp_path: Path) -> N
 def test_it_belongs_to_a_trainer_that_keeps_a_best() -> None:
     with pytest.raises(OptionError, match="belongs to a RetrainTrainer; Trainer"):
         BestEpoch(data(0)).build(Trainer.__new__(Trainer))
+
+
+class StopAfter(Callback):
+    """Ends training after an epoch."""
+
+    def on_epoch_end(self, epoch: int) -> None:
+        if epoch == 2:
+            self.trainer.stop("enough")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_that_is_stopped_keeps_and_measures_the_chosen_epoch(first: bool) -> None:
+    best, seen = BestEpoch(data(2)), Seen()
+    ours = trainer(best, seen)
+    ours.callbacks.insert(0 if first else 2, StopAfter())
+    ours.train()
+    unbroken = BestEpoch(data(2))
+    trainer(unbroken, Seen()).train()
+
+    assert ours.epoch == 3 and best.epoch == 1
+    assert best.test == unbroken.test and len(seen.tests) == 1
+    for name, value in ours.model.state_dict().items():
+        assert torch.equal(value, best._weights[name])
+
+
+def test_test_images_are_normalised_as_those_of_validation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (16, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    part = ArrayDataset(images, torch.arange(16) % 2)
+    best = BestEpoch(part)
+    ours = RetrainTrainer(
+        model, nn.functional.cross_entropy, accuracy, torch.optim.SGD(model.parameters(), 0.1), 1,
+        part, part, batch_size=8, device="cpu", callbacks=[best],
+    )  # fmt: skip
+    ours.train()
+
+    pixels = images.double() / 255
+    pixels = (pixels - pixels.mean()) / pixels.std(unbiased=False)
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(model.double()(pixels), part.targets)
+    assert best.test["loss"] == pytest.approx(float(loss), abs=1e-5)
