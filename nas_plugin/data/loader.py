@@ -214,7 +214,8 @@ class StreamingLoader:
             # Workers draw from a generator of their own, never from the search's.
             generator=torch.Generator().manual_seed(epoch),
         )
-        for cpu_indices, (inputs, targets) in loader:
+        for cpu_indices, given in loader:
+            inputs, targets = _pair(given)
             indices = cpu_indices.to(self._device, non_blocking=True)
             moved = _moved(inputs, self._device)
             yield _prepared(moved, indices, epoch, self._augment), _moved(targets, self._device)
@@ -249,7 +250,8 @@ class WrappedLoader:
         with _global_generators_kept():
             for _ in range(start):
                 next(batches, None)
-        for inputs, targets in batches:
+        for given in batches:
+            inputs, targets = _pair(given)
             yield _moved(inputs, self._device), _moved(targets, self._device)
 
 
@@ -296,6 +298,17 @@ class _Given(BatchSampler):
 
     def __len__(self) -> int:
         return len(self._batches)
+
+
+def _pair(given: Any) -> Batch:
+    """Returns inputs and targets; a batch of anything else is an error."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        found = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise DataError(
+            f"A sample or batch is the pair (inputs, targets), got {found}. Several inputs or "
+            "targets go into a tuple or dict of their own: ((image, mask), target)."
+        )
+    return given[0], given[1]
 
 
 def _prepared(inputs: Any, indices: Tensor, epoch: int, augment: Augment | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
@@ -99,6 +101,12 @@ def made_model(model: ModelLike) -> nn.Module:
         raise OptionError(
             no_module(made, "a torch module, or a function without arguments that returns one")
         )
+    lazy = [name for name, param in made.named_parameters() if is_lazy(param)]
+    if lazy:
+        raise OptionError(
+            f"The model has parameters without a shape, among them '{lazy[0]}' of a lazy module. "
+            "Call the model on a batch before it is given to a trainer."
+        )
     return made
 
 
@@ -115,6 +123,12 @@ def made_optimizer(optimizer: OptimizerLike, model: nn.Module) -> Optimizer:
         raise OptionError(
             "optimizer is a torch optimizer, or a function from parameters to one, as "
             f"lambda params: SGD(params, lr=0.1); got {made!r}."
+        )
+    step = inspect.signature(type(made).step).parameters.get("closure")
+    if step is not None and step.default is inspect.Parameter.empty:
+        raise OptionError(
+            f"{type(made).__name__} computes the loss several times a step, by a closure. Trainers "
+            "give a step its gradients once: use an optimizer such as SGD or Adam."
         )
     weights = {id(p) for group in made.param_groups for p in group["params"]}
     if not weights & {id(p) for p in model.parameters()}:

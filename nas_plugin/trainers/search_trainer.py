@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,6 +157,12 @@ class SearchTrainer(Trainer):
                     f"architecture); got {len(dataset)} entries."
                 )
             return (dataset[0], None), (dataset[1], None)
+        if not isinstance(dataset, Sized):
+            raise OptionError(
+                f"A {type(dataset).__name__} has no length, so it cannot be split. Give a data set "
+                "with a length, or the pair (for weights, for the architecture) of loaders that "
+                "have one."
+            )
         first, second = split_indices(len(dataset), (share, 1 - share), seed=self.seed)
         return (dataset, first), (dataset, second)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from nas_plugin import LayerChoice
 from nas_plugin.data import ArrayDataset
@@ -202,3 +202,42 @@ def test_a_pair_where_one_set_is_read_is_refused(where: str) -> None:
         OptionError, match="one data set or loader is read, got 2 of them in a tuple"
     ):
         made(given["train"], valid=given["valid"])
+
+
+class Stream(IterableDataset):
+    """Samples without a length."""
+
+    def __iter__(self):
+        return iter(pairs())
+
+
+class Three(torch.utils.data.Dataset):
+    """Samples of three parts."""
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int):
+        return IMAGES[index], CLASSES[index], index
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_data_of_another_form_is_named(search: bool) -> None:
+    error, text = (OptionError, "no length") if search else (DataError, "cannot be read in batches")
+    with pytest.raises(error, match=text):
+        made(Stream(), search=search, valid=pairs())
+    for three in (Three(), DataLoader(Three(), batch_size=4)):
+        with pytest.raises(DataError, match=r"pair \(inputs, targets\), got 3 parts"):
+            made((three, three) if search else three, search=search, valid=pairs()).train()
+
+
+def test_models_optimizers_and_metrics_that_cannot_work_are_refused_at_construction() -> None:
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    for model, optimizer, metrics, text in (
+        (lazy, sgd, accuracy, r"without a shape.*1\.weight"),
+        (plain(), torch.optim.LBFGS, accuracy, "LBFGS.*closure"),
+        (plain(), sgd, 3, "metrics is 3; it must be"),
+    ):
+        with pytest.raises(OptionError, match=text):
+            RetrainTrainer(model, CROSS, metrics, optimizer, 1, pairs(), pairs(), batch_size=4)
