@@ -46,3 +46,10 @@ def test_every_epoch_and_seed_has_an_order_of_its_own() -> None:
 def test_fractions_that_cannot_be_are_refused(fractions: tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match="positive and at most 1"):
         split_indices(10, fractions, seed=0)
+
+
+def test_classes_of_one_sample_are_shared_out_like_the_others() -> None:
+    targets = torch.cat([torch.zeros(100, dtype=torch.long), torch.arange(1, 11)])
+    for seed in range(3):
+        for part in split_indices(110, (0.5, 0.5), seed=seed, targets=targets):
+            assert int((targets[part] > 0).sum()) == 5

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas_plugin.choice import LayerChoice
-from nas_plugin.data import ArrayDataset
+from nas_plugin.data import ArrayDataset, make_loader
 from nas_plugin.trainers import RandomNasTrainer, RetrainTrainer, accuracy
 from nas_plugin.trainers.metrics import MetricSet
 from nas_plugin.trainers.monitor import Monitor
@@ -83,3 +83,20 @@ def test_the_first_of_equal_architectures_is_the_best_whatever_follows(mode: Any
     assert sorted(order) == ["0", "1", "2", "3"]
     wanted = 3.0 if mode == "max" else 1.0
     assert best == next(name for name in order if values[name] == wanted)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(7, [7, 4]), (8, [11]), (3, [3, 3, 3, 2])])
+def test_only_a_last_batch_of_less_than_half_the_size_joins_another(
+    size: int, batches: list[int]
+) -> None:
+    choice = LayerChoice([nn.Linear(3, 2), nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))])
+    seen: list[int] = []
+    net = nn.Sequential(choice)
+    net.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    trainer = RandomNasTrainer(
+        net, nn.functional.cross_entropy, accuracy, torch.optim.SGD(net.parameters(), 0.1), 1,
+        data(), data(), samples=1, batch_size=2, device="cpu", progress=False,
+    )  # fmt: skip
+    loader = make_loader(data(), batch_size=size, seed=0, shuffle=False)
+    trainer.objective.measured(loader, before_batch=trainer.mutator.reset, own_statistics=True)
+    assert seen == batches
