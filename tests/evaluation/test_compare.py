@@ -9,7 +9,7 @@ import pytest
 from nas_plugin.benchmarks import open_benchmark
 from nas_plugin.benchmarks.importers import import_user_table
 from nas_plugin.evaluation import Budget, TableEvaluator, search
-from nas_plugin.evaluation.compare import Entrant, Protocol, _path, compare
+from nas_plugin.evaluation.compare import Entrant, Protocol, _path, compare, parse_entrant
 from nas_plugin.evaluation.compare_report import curves, table_lines
 from nas_plugin.space import Architecture, Choice, SearchSpace
 from nas_plugin.strategies import Outcome, Proposal, RandomSearch
@@ -123,3 +123,11 @@ def test_a_resumed_search_has_what_is_left_of_the_budget(tmp_path: Path) -> None
 
     assert run(30.0) == 3
     assert run(70.0) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "knows"),
+    [("random", False), ("random:warm_start=zc_a", True), ("bananas:score=zc_a", True)],
+)
+def test_what_knows_zero_cost_scores_says_so(text: str, knows: bool) -> None:
+    assert parse_entrant(text).uses_zero_cost is knows

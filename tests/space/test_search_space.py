@@ -249,7 +249,7 @@ def test_discretize_of_free_inputs_depths_and_missing_scores() -> None:
     space = SearchSpace([Choice("any", "input", (0, 1, 2), n_chosen=None),
                          Choice("two", "input", (0, 1, 2), n_chosen=2),
                          Choice("d", "repeat", (1, 2))])  # fmt: skip
-    scores = {"any": [0.6, 0.4, 0.51], "two": [0.1, 0.2, 0.7], "d": [0.4, 0.6]}
+    scores = {"any": [0.6, 0.5, 0.51], "two": [0.1, 0.2, 0.7], "d": [0.4, 0.6]}
 
     assert dict(discretize(space, scores)) == {"any": (0, 2), "two": (1, 2), "d": 2}
     with pytest.raises(SpaceError, match="'d' needs 2 scores"):

@@ -281,6 +281,22 @@ class FixedReward:
         return next(self.rewards)
 
 
+def test_the_controller_has_the_optimizer_of_the_authors() -> None:
+    """Adam without momentum, https://github.com/melodyguan/enas, src/utils.py."""
+    (group,) = make("enas").arch_optimizer.param_groups
+    assert group["betas"] == (0.0, 0.999) and group["eps"] == 1e-3
+
+
+def test_export_ranks_anew_after_more_training() -> None:
+    trainer = make("random_nas")
+    ranked = []
+    trainer._best_of = lambda samples: ranked.append(trainer.step) or {}  # type: ignore
+    for step in (0, 0, 3, 3):
+        trainer.step = step
+        trainer.export()
+    assert ranked == [0, 3]
+
+
 def test_a_reward_is_one_finite_number() -> None:
     trainer = make("enas")
     batch = next(iter(trainer.reward_loader.batches(0)))
