@@ -16,6 +16,8 @@ MINIMUM = ROOT / "constraints-minimum.txt"
 OURS = {"nas_plugin", "search_spaces", "examples", "tests"}
 #: Distribution → what it is imported as, where the names differ.
 IMPORTED_AS = {"pillow": "PIL", "protobuf": "google", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+#: Module → the module of the distribution that brings it.
+COMES_WITH = {"nni_node": "nni"}
 #: Declared, but never imported here, and why.
 NOT_IMPORTED = {
     "setuptools": "nnictl imports its pkg_resources",
@@ -55,7 +57,7 @@ def imported(*folders: str) -> dict[str, str]:
             for top in {module.split(".")[0] for module in modules}:
                 beside = (path.parent / f"{top}.py").exists()
                 if top not in sys.stdlib_module_names and top not in OURS and not beside:
-                    found[top] = str(path.relative_to(ROOT))
+                    found[COMES_WITH.get(top, top)] = str(path.relative_to(ROOT))
     return found
 
 

@@ -7,11 +7,16 @@ of the moment; stem and distillation heads are shared. What it finds is retraine
 
     python examples/darts/retrain.py --arc-checkpoint runs/cdarts/architecture.json
 
-Architectures of every epoch are in checkpoints/epoch_N.json. A search that was stopped goes on with
+Architectures of every epoch are in checkpoints/epoch_N.json. A search that was stopped continues with
 --resume.
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
 
 import argparse
 import sys

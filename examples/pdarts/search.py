@@ -7,10 +7,15 @@ the first 10 train the weights only. What it finds is retrained by
 
     python examples/darts/retrain.py --arc-checkpoint runs/pdarts/architecture.json
 
-A search that was stopped goes on with --resume, in whatever stage it was.
+A search that was stopped continues with --resume, in whatever stage it was.
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":  # before torch is imported, which takes seconds
+    from nas_plugin.signals import handle_signals
+
+    handle_signals()
 
 import argparse
 import sys

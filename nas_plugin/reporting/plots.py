@@ -275,8 +275,11 @@ def _legend(figure: Figure, colours: Mapping[str, str], dashes: Mapping[str, Das
 
 
 def _literal(text: str) -> str:
-    """Returns text that matplotlib shows as it is: no formulas, no line breaks, no hidden label."""
-    line = " ".join(text.split())
+    """Returns text that matplotlib shows as it is: no formulas, no line breaks, no hidden label.
+
+    What is no character, half of a surrogate pair, becomes a question mark.
+    """
+    line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     line = line if len(line) <= 40 else line[:39] + "…"
     line = line.replace("$", r"\$")
     return f" {line}" if line.startswith("_") else line

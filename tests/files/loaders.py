@@ -551,6 +551,6 @@ LOADERS: dict[str, Loader] = {
 NOT_DATA = {
     "experiment.launch:_await_answer": "prints the end of a log, whatever it holds",
     "experiment.local_evidence:last_words": "keeps the end of a log, whatever it holds",
-    "experiment.supervise:_tell_failures": "the journal, which `read_journal` reads as a whole",
+    "experiment.supervise:_tell_news": "the journal, which `read_journal` reads as a whole",
     "experiment.supervise:last_words": "prints the end of a log, whatever it holds",
 }

@@ -37,6 +37,7 @@ ALLOWED = {
     "execution.build:built": "the check sum beside the library that was built",
     "execution.build:toolchain": "its own sources",
     "evaluation.compare:parse_entrant": "a flag of the command line",
+    "trainers.regularizers:named_regularizer": "a flag of the command line",
     "commands.profile:_made": "a flag of the command line",
     "commands.bench_compare:run": "writes",
     "experiment.journal:__init__": "writes",

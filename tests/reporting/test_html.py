@@ -97,10 +97,11 @@ def test_a_missing_or_empty_log_and_a_damaged_architecture_are_named(folder, tmp
         write_report(folder, tmp_path / "r.html")
 
 
-def test_a_name_that_no_font_can_draw_is_a_box_and_no_warning(tmp_path):
+@pytest.mark.parametrize("name", ["\U0001f4a9", "\ud800"])
+def test_a_name_that_no_font_can_draw_is_a_box_and_no_warning(tmp_path, name):
     with JsonlLog(tmp_path / "search.jsonl") as log:
         place = {"epoch": 0, "step": 1, "time": 1.0}
-        log.write({**place, "phase": "epoch", "loss\U0001f4a9": 1.0})
-        log.write({**place, "phase": "choices", "probabilities": {"\U0001f4a9": {"a": 1.0}}})
+        log.write({**place, "phase": name, f"loss{name}": 1.0})
+        log.write({**place, "phase": "choices", "probabilities": {name: {"a": 1.0}}})
 
     write_report(tmp_path, tmp_path / "report.html")  # warnings are errors here

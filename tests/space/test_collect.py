@@ -140,7 +140,7 @@ def test_a_key_of_a_value_and_of_a_block_is_refused() -> None:
 def test_a_factory_that_makes_no_model_is_refused() -> None:
     with pytest.raises(SpaceError, match="must return a torch module"):
         search_space(lambda: torch.ones(1))  # type: ignore[arg-type, return-value]
-    with pytest.raises(SpaceError, match="module or a factory of one, got 3"):
+    with pytest.raises(SpaceError, match="module or a factory of one; got 3"):
         search_space(3)  # type: ignore[arg-type]
 
 

@@ -19,8 +19,6 @@ from nas_plugin.trainers.bilevel import BilevelTrainer
 from nas_plugin.trainers.search_trainer import SearchTrainer
 from nas_plugin.trainers.selections.selection import APART, Ranking, Selection, selections
 
-Decisions = dict[str, Decision]
-
 
 @selections.register("perturbation")
 class PerturbationSelection(Selection):
@@ -127,7 +125,7 @@ def revised(
     """
     space = mutator.space
 
-    def revise(decisions: Decisions) -> Decisions:
+    def revise(decisions: dict[str, Decision]) -> dict[str, Decision]:
         found = dict(decisions)
         for key, value in chosen.items():
             names = value if isinstance(value, tuple) else (value,)
