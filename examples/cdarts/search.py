@@ -7,8 +7,8 @@ of the moment; stem and distillation heads are shared. What it finds is retraine
 
     python examples/darts/retrain.py --arc-checkpoint runs/cdarts/architecture.json
 
-Architectures of every epoch are in checkpoints/epoch_N.json. A search that was stopped continues with
---resume.
+Architectures of every epoch are in checkpoints/epoch_N.json. A search that was stopped continues
+with --resume.
 """
 
 from __future__ import annotations
