@@ -6,8 +6,8 @@ from nas_plugin.description.describe import Description, describe, model_from_fi
 from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
 from nas_plugin.description.module import GraphModule
-from nas_plugin.description.node import Edge, Node
-from nas_plugin.description.operation import OneOf, Op, Repeated
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import Link, Node, OneOf, Repeated
 from nas_plugin.description.read import from_yaml, read_graph
 from nas_plugin.description.write import to_yaml, write_graph
 
@@ -15,8 +15,8 @@ __all__ = [
     "AnyOf",
     "Cost",
     "Description",
-    "Edge",
     "GraphModule",
+    "Link",
     "ModelGraph",
     "Node",
     "OneOf",

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import networkx
 
 from nas_plugin.description.expression import names_in
 from nas_plugin.description.join import AnyOf
 from nas_plugin.description.keys import check_keys
-from nas_plugin.description.node import Node
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated, n_inputs
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Node, OneOf, Operation, Repeated, n_inputs
 from nas_plugin.description.registered import check_parameters
 from nas_plugin.description.shapes import node_shapes
 from nas_plugin.errors import DescriptionError
-
-if TYPE_CHECKING:
-    from nas_plugin.description.graph import ModelGraph
 
 #: Attributes that a compiled graph and a layer choice have beside those of their classes.
 _OF_GRAPHS = frozenset(("edges", "given_key", "joins", "serial", "training"))
@@ -28,7 +24,7 @@ _OF_CHOICES = frozenset(
 )  # fmt: skip
 
 
-def check(graph: ModelGraph) -> None:
+def check(graph: GraphView) -> None:
     """Checks what every edit keeps.
 
     Raises:
@@ -57,7 +53,7 @@ def check(graph: ModelGraph) -> None:
         node_shapes(graph, shapes)
 
 
-def check_complete(graph: ModelGraph) -> None:
+def check_complete(graph: GraphView) -> None:
     """Checks that every node leads to an output.
 
     Raises:
@@ -189,7 +185,7 @@ def _check_edges(name: str, node: Node, known: Collection[str]) -> None:
         )
 
 
-def _check_acyclic(graph: ModelGraph) -> None:
+def _check_acyclic(graph: GraphView) -> None:
     try:
         cycle = networkx.find_cycle(graph.digraph)
     except networkx.NetworkXNoCycle:
@@ -202,7 +198,7 @@ def _check_acyclic(graph: ModelGraph) -> None:
     )
 
 
-def _check_loose(graph: ModelGraph) -> None:
+def _check_loose(graph: GraphView) -> None:
     for name, node in graph.nodes.items():
         if node.join == "loose" and all(len(graph.readers(s)) > 1 for s in node.sources):
             raise DescriptionError(

@@ -12,19 +12,19 @@ from nas_plugin.choice.keys import keyed_blocks
 from nas_plugin.choice.layer_choice import LayerChoice
 from nas_plugin.choice.repeat import Repeat
 from nas_plugin.description.check import check_complete
-from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
 from nas_plugin.description.keys import names_of
 from nas_plugin.description.module import GraphModule
-from nas_plugin.description.node import Node, Shape, checked_shape
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated
+from nas_plugin.description.names import Shape, checked_shape
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Node, OneOf, Operation, Repeated
 from nas_plugin.description.registered import arguments, made
 from nas_plugin.description.shapes import Names, Shapes, at, own_names, times_of
 from nas_plugin.errors import DescriptionError
 
 
 def compile_graph(
-    graph: ModelGraph,
+    graph: GraphView,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
 ) -> GraphModule:
     """Makes the module of a graph; its choices become LayerChoice, InputChoice and Repeat.
@@ -62,7 +62,7 @@ def carry_weights(source: nn.Module, target: nn.Module) -> list[str]:
 
 
 def input_shapes(
-    graph: ModelGraph, given: Sequence[int] | Mapping[str, Sequence[int]] | None
+    graph: GraphView, given: Sequence[int] | Mapping[str, Sequence[int]] | None
 ) -> list[Shape]:
     """Returns the shape of each input.
 
@@ -88,7 +88,7 @@ class _Compiler:
         self.shapes = Shapes()
 
     def graph(
-        self, graph: ModelGraph, inputs: Sequence[Shape], names: Names, path: tuple[str, ...]
+        self, graph: GraphView, inputs: Sequence[Shape], names: Names, path: tuple[str, ...]
     ) -> GraphModule:
         flow = self.shapes.flow(graph, inputs, names, path)
         nodes: dict[str, nn.Module] = {}

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from nas_plugin.description.compile import input_shapes
-from nas_plugin.description.graph import ModelGraph
-from nas_plugin.description.node import Node, Shape
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated
+from nas_plugin.description.names import Shape
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Node, OneOf, Operation, Repeated
 from nas_plugin.description.registered import arguments, factory_of, made
 from nas_plugin.description.shapes import Flow, Names, Shapes, own_names, times_of
 from nas_plugin.profiling import count_flops, count_params
@@ -37,7 +37,7 @@ class Cost:
 
 
 def node_costs(
-    graph: ModelGraph, input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None
+    graph: GraphView, input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, tuple[Shape, Cost]]:
     """Returns node → its shape without the batch, and what it and its edges cost.
 

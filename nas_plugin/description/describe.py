@@ -103,7 +103,9 @@ def _model(space: Space, sizes: Mapping[str, Any]) -> nn.Module:
 
 def _described(model: nn.Module) -> Description:
     if isinstance(model, GraphModule):
-        return Description(model.description, {name: name for name in model.state_dict()})
+        graph = model.description
+        assert isinstance(graph, ModelGraph)
+        return Description(graph, {name: name for name in model.state_dict()})
     description = getattr(model, "description", None)
     if not callable(description):
         raise SpaceError(

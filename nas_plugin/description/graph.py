@@ -5,39 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
-
-import networkx
+from typing import Any
 
 from nas_plugin.description.check import check, check_complete
 from nas_plugin.description.expression import Amount
 from nas_plugin.description.join import Join, as_join
-from nas_plugin.description.node import (
-    Edge,
-    Node,
-    Shape,
-    Sources,
-    as_edges,
-    as_inputs,
-    checked_name,
-)
+from nas_plugin.description.names import checked_key, checked_name, free_name
+from nas_plugin.description.nesting import nested, unnested
 from nas_plugin.description.operation import (
+    GraphView,
+    Link,
+    Node,
     OneOf,
     Operation,
+    Sources,
     Spec,
+    as_edges,
     as_operation,
-    checked_key,
-    free_name,
     n_inputs,
     name_of,
 )
 from nas_plugin.errors import DescriptionError
 
-#: A node by its name, or an edge by the names of its two ends.
-Place = str | tuple[str, str]
 
-
-class ModelGraph:
+class ModelGraph(GraphView):
     """Nodes that read inputs and other nodes; see docs/descriptions.md.
 
     An edit is checked as a whole and happens completely, or not at all.
@@ -62,72 +53,9 @@ class ModelGraph:
         key: str | None = None,
         name: str | None = None,
     ) -> None:
-        self._inputs = as_inputs(inputs)
-        self._nodes: dict[str, Node] = {}
-        self._outputs: tuple[str, ...] = ()
-        self._parameters: dict[str, Amount] = {}
-        self.key = checked_key(key)
-        self.name = None if name is None else checked_name(name)
+        super().__init__(inputs, parameters=parameters, key=key, name=name)
         self._editing = self._frozen = False
         self._hash: int | None = None
-        self._set_parameters(parameters or {})
-
-    # What a graph is.
-
-    @property
-    def inputs(self) -> Mapping[str, Shape | None]:
-        """Name → shape without the batch, or None."""
-        return dict(self._inputs)
-
-    @property
-    def nodes(self) -> Mapping[str, Node]:
-        """Name → node, in the order in which they were added."""
-        return dict(self._nodes)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The nodes that a model of this graph returns: those nobody reads, unless set."""
-        if self._outputs:
-            return self._outputs
-        read = {source for node in self._nodes.values() for source in node.sources}
-        return tuple(name for name in self._nodes or self._inputs if name not in read)
-
-    @property
-    def outputs_are_set(self) -> bool:
-        """Whether outputs were set, rather than being what nobody reads."""
-        return bool(self._outputs)
-
-    @property
-    def parameters(self) -> Mapping[str, Amount]:
-        """Name → number or expression."""
-        return dict(self._parameters)
-
-    @property
-    def digraph(self) -> networkx.DiGraph[str]:
-        """The graph for queries by networkx: inputs and nodes, with what stands on them."""
-        graph: networkx.DiGraph[str] = networkx.DiGraph()
-        graph.add_nodes_from(self._inputs)
-        for name, node in self._nodes.items():
-            graph.add_node(name, operation=node.operation, join=node.join)
-        for name, node in self._nodes.items():
-            for edge in node.edges:
-                graph.add_edge(edge.source, name, operation=edge.operation)
-        return cast("networkx.DiGraph[str]", networkx.freeze(graph))
-
-    def order(self) -> list[str]:
-        """Returns the nodes so that each comes after those that it reads, else as added."""
-        place = {name: i for i, name in enumerate((*self._inputs, *self._nodes))}
-        ordered = networkx.lexicographical_topological_sort(self.digraph, key=place.__getitem__)
-        return [name for name in ordered if name in self._nodes]
-
-    def readers(self, name: str) -> list[str]:
-        """Returns the nodes that read a node or input."""
-        return [reader for reader, node in self._nodes.items() if name in node.sources]
-
-    def operations(self) -> Iterator[Operation]:
-        """Yields what stands on the edges and nodes."""
-        for node in self._nodes.values():
-            yield from node.operations()
 
     # Edits.
 
@@ -174,7 +102,7 @@ class ModelGraph:
             )  # fmt: skip
         edges = list(node.edges)
         made = None if operation is None else as_operation(operation)
-        edges.insert(len(edges) if position is None else position, Edge(source, made))
+        edges.insert(len(edges) if position is None else position, Link(source, made))
         self._commit({**self._nodes, target: replace(node, edges=tuple(edges))})
 
     def remove_node(self, name: str) -> None:
@@ -197,8 +125,13 @@ class ModelGraph:
         edges = tuple(edge for edge in node.edges if edge.source != source)
         self._commit({**self._nodes, target: replace(node, edges=edges)})
 
-    def replace(self, place: Place, operation: Spec | None) -> None:
-        """Puts another operation on a node or an edge; None leaves what arrives as it is."""
+    def replace(self, place: str | tuple[str, str], operation: Spec | None) -> None:
+        """Puts another operation on a node or an edge; None leaves what arrives as it is.
+
+        Args:
+            place: A node by its name, or an edge by the names of its two ends.
+            operation: What is put there.
+        """
         made = None if operation is None else as_operation(operation)
         if isinstance(place, str):
             node = replace(self._node(place), operation=made)
@@ -209,11 +142,14 @@ class ModelGraph:
         source, target = place
         node, position = self._edge(source, target)
         edges = list(node.edges)
-        edges[position] = Edge(source, made)
+        edges[position] = Link(source, made)
         self._commit({**self._nodes, target: replace(node, edges=tuple(edges))})
 
     def choose(
-        self, place: Place, candidates: Mapping[str, Spec] | Sequence[Spec], key: str | None = None
+        self,
+        place: str | tuple[str, str],
+        candidates: Mapping[str, Spec] | Sequence[Spec],
+        key: str | None = None,
     ) -> None:
         """Puts a choice among operations on a node or an edge."""
         self.replace(place, OneOf(candidates, key))
@@ -235,8 +171,6 @@ class ModelGraph:
             name: The new node.
             key: The key of the sub-graph.
         """
-        from nas_plugin.description.nesting import nested
-
         for inner in names:
             self._node(inner)
         self._commit(*nested(self, names, name, key))
@@ -246,8 +180,6 @@ class ModelGraph:
 
         Names that are taken get the node's name as a prefix.
         """
-        from nas_plugin.description.nesting import unnested
-
         self._node(name)
         self._commit(*unnested(self, name))
 
@@ -337,19 +269,6 @@ class ModelGraph:
         inputs, nodes = tuple(self._inputs.items()), frozenset(self._nodes.items())
         return inputs, nodes, self.outputs, tuple(parameters), self.key
 
-    def _set_parameters(self, parameters: Mapping[str, Amount]) -> None:
-        for name, value in parameters.items():
-            if type(value) not in (int, float, str):
-                raise DescriptionError(
-                    f"Parameter '{name}' must be a number or an expression, got {value!r}."
-                )
-            if name in ("c_in", "key", "name") or not checked_name(name).isidentifier():
-                raise DescriptionError(
-                    f"No parameter can be called '{name}'. A name is letters, digits and '_', and "
-                    "none of c_in, key and name."
-                )
-            self._parameters[name] = value
-
     def _commit(self, nodes: Mapping[str, Node], outputs: tuple[str, ...] | None = None) -> None:
         if self._frozen:
             raise DescriptionError(
@@ -405,3 +324,6 @@ def chain_names(operations: Sequence[Operation]) -> list[str]:
     for operation in operations:
         names.append(free_name(name_of(operation), names))
     return names
+
+
+GraphView.in_a_row = chain

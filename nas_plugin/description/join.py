@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nas_plugin.description.operation import checked_key
+from nas_plugin.description.names import checked_key
 from nas_plugin.errors import DescriptionError
 
 #: ``sum``, ``mean`` and ``concat`` (along channels); ``loose``: the sum of those inputs that no

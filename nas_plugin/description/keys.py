@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas_plugin.description.join import AnyOf
-from nas_plugin.description.node import Node
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Node, OneOf, Operation, Repeated
 from nas_plugin.errors import DescriptionError
-
-if TYPE_CHECKING:
-    from nas_plugin.description.graph import ModelGraph
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Keyed:
     path: tuple[str, ...]
 
 
-def check_keys(graph: ModelGraph) -> None:
+def check_keys(graph: GraphView) -> None:
     """Checks that choices of one key choose the same.
 
     Raises:

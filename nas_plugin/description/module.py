@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from nas_plugin.choice.block import ChoiceBlock, Mutable, reduce_chosen
 from nas_plugin.choice.fan_out import fan_out
 from nas_plugin.choice.nothing import Nothing
-from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
+from nas_plugin.description.operation import GraphView
 from nas_plugin.errors import DescriptionError
 
 
@@ -35,7 +35,7 @@ class GraphModule(Mutable):
 
     def __init__(
         self,
-        graph: ModelGraph,
+        graph: GraphView,
         nodes: Mapping[str, nn.Module],
         edges: Mapping[tuple[str, str], nn.Module],
         joins: Mapping[str, nn.Module],
@@ -52,7 +52,7 @@ class GraphModule(Mutable):
         self._wire(graph.order(), {name: node.sources for name, node in self._nodes.items()})
 
     @property
-    def description(self) -> ModelGraph:
+    def description(self) -> GraphView:
         """The graph that was compiled."""
         return self._graph
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 import networkx
 
 from nas_plugin.description.expression import Amount
-from nas_plugin.description.graph import ModelGraph
-from nas_plugin.description.node import Edge, Node, checked_name
-from nas_plugin.description.operation import free_name
+from nas_plugin.description.names import checked_name, free_name
+from nas_plugin.description.operation import GraphView, Link, Node
 from nas_plugin.description.rewrite import names_used, under_key, with_amounts
 from nas_plugin.errors import DescriptionError
 
@@ -18,7 +17,7 @@ Nodes = dict[str, Node]
 
 
 def nested(
-    graph: ModelGraph, names: Sequence[str], name: str, key: str | None
+    graph: GraphView, names: Sequence[str], name: str, key: str | None
 ) -> tuple[Nodes, tuple[str, ...]]:
     """Returns the nodes and outputs of a graph in which some nodes became one.
 
@@ -52,12 +51,12 @@ def nested(
     )  # fmt: skip
     used = set().union(*(names_used(graph.nodes[n]) for n in inside))
     own = {p: p for p in graph.parameters if p in used}
-    part = ModelGraph(list(entering), parameters=own, key=key)
-    part = part.with_nodes({n: graph.nodes[n] for n in inside})
+    empty = type(graph)(list(entering), parameters=own, key=key)
+    part = empty.with_nodes({n: graph.nodes[n] for n in inside})
     if part.outputs != tuple(leaving):
-        part.set_outputs(*leaving)
+        part = part.with_nodes(part.nodes, leaving)
     part = part.frozen()
-    whole = Node(part, tuple(Edge(s) for s in entering), "apart" if len(entering) > 1 else "sum")
+    whole = Node(part, tuple(Link(s) for s in entering), "apart" if len(entering) > 1 else "sum")
     nodes: Nodes = {}
     for n, node in graph.nodes.items():
         if n not in inside:
@@ -68,7 +67,7 @@ def nested(
     return nodes, tuple(name if output == leaving[0] else output for output in set_before)
 
 
-def unnested(graph: ModelGraph, name: str) -> tuple[Nodes, tuple[str, ...]]:
+def unnested(graph: GraphView, name: str) -> tuple[Nodes, tuple[str, ...]]:
     """Returns the nodes and outputs of a graph in which a sub-graph's nodes stand by themselves.
 
     Raises:
@@ -76,7 +75,7 @@ def unnested(graph: ModelGraph, name: str) -> tuple[Nodes, tuple[str, ...]]:
     """
     node = graph.nodes[name]
     part = node.operation
-    if not isinstance(part, ModelGraph):
+    if not isinstance(part, GraphView):
         raise DescriptionError(f"Node '{name}' holds no sub-graph to be unnested.", (name,))
     taken = {*graph.inputs, *graph.nodes} - {name}
     renamed: dict[str, str] = {}

@@ -1,57 +1,25 @@
-"""What stands on the nodes and edges of a graph: an operation, a choice, a repetition, a graph."""
+"""What a graph is made of: nodes, edges, and what stands on them, which may be a graph again."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import ClassVar, TypeAlias, Union, cast
+
+import networkx
 
 from nas_plugin.description.expression import Amount
+from nas_plugin.description.join import Join
+from nas_plugin.description.names import Shape, as_inputs, checked_key, checked_name
+from nas_plugin.description.op import Op
 from nas_plugin.errors import DescriptionError
 
-if TYPE_CHECKING:
-    from nas_plugin.description.graph import ModelGraph
-
-Value: TypeAlias = bool | int | float | str | tuple["Value", ...] | None
-Operation: TypeAlias = Union["Op", "OneOf", "Repeated", "ModelGraph"]
+Operation: TypeAlias = Union[Op, "OneOf", "Repeated", "GraphView"]
 #: What edits take for an operation: a name, or a list for a chain of them.
 Spec: TypeAlias = str | Operation | Sequence["Spec"]
-
-
-class Op:
-    """An operation by its registered name.
-
-    Args:
-        name: A name of `nas_plugin.operations.operations`.
-        **parameters: Arguments of the operation. Numbers may be expressions of the graph's
-            parameters and of `c_in`, the channels that come in: ``c_out="2 * c_in"``.
-
-    Raises:
-        DescriptionError: If a value is no plain one.
-    """
-
-    __slots__ = ("_identity", "name", "parameters")
-
-    def __init__(self, name: str, /, **parameters: Any) -> None:
-        self.name = name
-        self.parameters: Mapping[str, Value] = {
-            key: plain(value, f"Operation '{name}', {key}") for key, value in parameters.items()
-        }
-        # By what is written: 1, 1.0 and True are equal to Python, and differ to an operation.
-        spelled = sorted((key, repr(value)) for key, value in self.parameters.items())
-        self._identity = (name, tuple(spelled))
-
-    def __eq__(self, other: object) -> bool:
-        return self._identity == other._identity if isinstance(other, Op) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    def __repr__(self) -> str:
-        given = [f"{name}={value!r}" for name, value in self.parameters.items()]
-        return f"Op({', '.join([repr(self.name), *given])})"
+#: What edits take for the inputs of a node: a name, names, or names with operations on the edges.
+Sources: TypeAlias = str | Sequence[str] | Mapping[str, Spec | None]
 
 
 @dataclass(frozen=True, init=False)
@@ -132,26 +100,202 @@ class Repeated:
         object.__setattr__(self, "key", checked_key(key))
 
 
+@dataclass(frozen=True)
+class Link:
+    """What leads from a node to another.
+
+    Args:
+        source: Name of a node or input.
+        operation: What is applied on the way; None leaves it as it is.
+    """
+
+    source: str
+    operation: Operation | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: what it reads, how that is joined, and what is applied to it.
+
+    Args:
+        operation: None for a node that only joins.
+        edges: In the order in which they are joined.
+        join: How several inputs become one.
+    """
+
+    operation: Operation | None
+    edges: tuple[Link, ...]
+    join: Join = "sum"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of what the node reads."""
+        return tuple(edge.source for edge in self.edges)
+
+    def operations(self) -> Iterable[Operation]:
+        """Returns the operations of the edges and that of the node."""
+        found = [edge.operation for edge in self.edges]
+        return [operation for operation in (*found, self.operation) if operation is not None]
+
+
+class GraphView(ABC):
+    """What can be asked of a graph. `ModelGraph` is the one kind, and can be edited as well.
+
+    Nodes hold operations, and an operation may be a graph again: hence one module for all of them.
+
+    Args:
+        inputs: Name of the input, names, or name → shape without the batch.
+        parameters: Name → number: what expressions may hold.
+        key: What the keys of choices inside start with.
+        name: What the graph is called where it is used more than once.
+
+    Raises:
+        DescriptionError: If a name, shape or key is none.
+    """
+
+    #: Makes a graph of operations in a row; set by `graph`, where graphs are made.
+    in_a_row: ClassVar[Callable[[Sequence[Operation]], GraphView]]
+
+    def __init__(
+        self,
+        inputs: str | Sequence[str] | Mapping[str, Sequence[int] | None] = "input",
+        *,
+        parameters: Mapping[str, Amount] | None = None,
+        key: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._inputs = as_inputs(inputs)
+        self._nodes: dict[str, Node] = {}
+        self._outputs: tuple[str, ...] = ()
+        self._parameters: dict[str, Amount] = {}
+        self.key = checked_key(key)
+        self.name = None if name is None else checked_name(name)
+        self._set_parameters(parameters or {})
+
+    @property
+    def inputs(self) -> Mapping[str, Shape | None]:
+        """Name → shape without the batch, or None."""
+        return dict(self._inputs)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Name → node, in the order in which they were added."""
+        return dict(self._nodes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The nodes that a model of this graph returns: those nobody reads, unless set."""
+        if self._outputs:
+            return self._outputs
+        read = {source for node in self._nodes.values() for source in node.sources}
+        return tuple(name for name in self._nodes or self._inputs if name not in read)
+
+    @property
+    def outputs_are_set(self) -> bool:
+        """Whether outputs were set, rather than being what nobody reads."""
+        return bool(self._outputs)
+
+    @property
+    def parameters(self) -> Mapping[str, Amount]:
+        """Name → number or expression."""
+        return dict(self._parameters)
+
+    @property
+    def digraph(self) -> networkx.DiGraph[str]:
+        """The graph for queries by networkx: inputs and nodes, with what stands on them."""
+        graph: networkx.DiGraph[str] = networkx.DiGraph()
+        graph.add_nodes_from(self._inputs)
+        for name, node in self._nodes.items():
+            graph.add_node(name, operation=node.operation, join=node.join)
+        for name, node in self._nodes.items():
+            for edge in node.edges:
+                graph.add_edge(edge.source, name, operation=edge.operation)
+        return cast("networkx.DiGraph[str]", networkx.freeze(graph))
+
+    def order(self) -> list[str]:
+        """Returns the nodes so that each comes after those that it reads, else as added."""
+        place = {name: i for i, name in enumerate((*self._inputs, *self._nodes))}
+        ordered = networkx.lexicographical_topological_sort(self.digraph, key=place.__getitem__)
+        return [name for name in ordered if name in self._nodes]
+
+    def readers(self, name: str) -> list[str]:
+        """Returns the nodes that read a node or input."""
+        return [reader for reader, node in self._nodes.items() if name in node.sources]
+
+    def operations(self) -> Iterator[Operation]:
+        """Yields what stands on the edges and nodes."""
+        for node in self._nodes.values():
+            yield from node.operations()
+
+    @abstractmethod
+    def frozen(self) -> GraphView:
+        """Returns the graph as other graphs hold it: complete, and closed to edits."""
+
+    @abstractmethod
+    def with_nodes(self, nodes: Mapping[str, Node], outputs: Sequence[str] = ()) -> GraphView:
+        """Returns a copy with other nodes and outputs; without outputs, what nobody reads."""
+
+    @abstractmethod
+    def with_parameters(self, **parameters: Amount) -> GraphView:
+        """Returns a copy with other values of some of the parameters."""
+
+    @abstractmethod
+    def with_key(self, key: str | None) -> GraphView:
+        """Returns a copy with another key."""
+
+    def _set_parameters(self, parameters: Mapping[str, Amount]) -> None:
+        for name, value in parameters.items():
+            if type(value) not in (int, float, str):
+                raise DescriptionError(
+                    f"Parameter '{name}' must be a number or an expression, got {value!r}."
+                )
+            if name in ("c_in", "key", "name") or not checked_name(name).isidentifier():
+                raise DescriptionError(
+                    f"No parameter can be called '{name}'. A name is letters, digits and '_', and "
+                    "none of c_in, key and name."
+                )
+            self._parameters[name] = value
+
+
 def as_operation(spec: Spec) -> Operation:
     """Returns what a name, a list or an operation stands for; graphs are copied and frozen.
 
     Raises:
         DescriptionError: If it is something else.
     """
-    from nas_plugin.description.graph import ModelGraph, chain
-
     if isinstance(spec, str):
         return Op(spec)
-    if isinstance(spec, ModelGraph):
+    if isinstance(spec, GraphView):
         return spec.frozen()
     if isinstance(spec, (Op, OneOf, Repeated)):
         return spec
     if isinstance(spec, Sequence) and spec:
-        return chain([as_operation(entry) for entry in spec])
+        return GraphView.in_a_row([as_operation(entry) for entry in spec])
     raise DescriptionError(
         "An operation is a name, an Op, a OneOf, a Repeated, a ModelGraph, or a list of them, "
         f"got {spec!r}."
     )
+
+
+def as_edges(sources: Sources) -> tuple[Link, ...]:
+    """Returns the edges that `sources` stand for.
+
+    Raises:
+        DescriptionError: If they are none.
+    """
+    if isinstance(sources, str):
+        return (Link(sources),)
+    if isinstance(sources, Mapping):
+        return tuple(
+            Link(name, None if spec is None else as_operation(spec))
+            for name, spec in sources.items()
+        )
+    if not isinstance(sources, Sequence) or not all(isinstance(s, str) for s in sources):
+        raise DescriptionError(
+            "The inputs of a node are a name, a list of names, or a mapping from names to the "
+            f"operations on the edges, got {sources!r}."
+        )
+    return tuple(Link(name) for name in sources)
 
 
 def name_of(operation: Operation) -> str:
@@ -163,12 +307,6 @@ def name_of(operation: Operation) -> str:
     if isinstance(operation, Repeated):
         return "repeated"
     return operation.name or "graph"
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """Returns a name that is not taken: the first of ``name``, ``name_2``, ``name_3``, …"""
-    numbered = (f"{name}_{i}" for i in itertools.count(2))
-    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 def n_inputs(operation: Operation | None) -> int:
@@ -188,34 +326,3 @@ def inner(operation: Operation) -> Iterator[Operation]:
         yield operation.operation
     elif not isinstance(operation, Op):
         yield from operation.operations()
-
-
-def checked_key(key: Any) -> str | None:
-    """Returns a key if it is one.
-
-    Raises:
-        DescriptionError: If it is not.
-    """
-    if key is not None and (not isinstance(key, str) or not key.isprintable() or not key):
-        raise DescriptionError(f"A key is printable text that is not empty, got {key!r}.")
-    return key
-
-
-def plain(value: Any, what: str) -> Value:
-    """Returns a value that YAML can hold; lists become tuples.
-
-    Raises:
-        DescriptionError: If it is none.
-    """
-    if value is None or type(value) in (bool, int):
-        return value  # type: ignore[no-any-return]
-    if type(value) is float and math.isfinite(value):
-        return value
-    if type(value) is str and value.isprintable():
-        return value
-    if isinstance(value, (list, tuple)):
-        return tuple(plain(entry, what) for entry in value)
-    raise DescriptionError(
-        f"{what}: a value is a finite number, printable text, true, false, null or a list of "
-        f"them, got {value!r}."
-    )

@@ -11,7 +11,8 @@ from nas_plugin.description.check import check
 from nas_plugin.description.expression import Amount
 from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf, Join
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated, as_operation
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, OneOf, Operation, Repeated, as_operation
 from nas_plugin.description.registered import checked
 from nas_plugin.errors import DescriptionError, FileError
 from nas_plugin.files import Lines, parse_yaml, read_text
@@ -65,7 +66,7 @@ class _Reader:
     def __init__(self, name: str, lines: Lines) -> None:
         self.name, self.lines = name, lines
         self.definitions: dict[str, Operation] = {}
-        self.places: dict[ModelGraph, Path] = {}
+        self.places: dict[GraphView, Path] = {}
 
     def whole(self, data: Any, parameters: Mapping[str, Amount]) -> ModelGraph:
         self.mapping(data, (), (*_GRAPH, "operations"))
@@ -198,7 +199,7 @@ class _Reader:
             if isinstance(known, Op):
                 return checked(Op(known.name, **{**known.parameters, **rest}))
             key = rest.pop("key", known.key)
-            if isinstance(known, ModelGraph):
+            if isinstance(known, GraphView):
                 graph = known.with_parameters(**rest).with_key(key).frozen()
                 self.places.setdefault(graph, self.places.get(known, ("operations", data["name"])))
                 return graph
@@ -237,7 +238,7 @@ class _Reader:
     def place_of(self, graph: ModelGraph, path: Path, names: tuple[str, ...]) -> Path:
         """Returns where the innermost of nodes stands."""
         place: Path = (*path, "nodes", names[0])
-        inside = [graph]
+        inside: list[GraphView] = [graph]
         for name in names:
             here = next((g for g in inside if name in g.nodes), None)
             if here is not None and here in (graph, *self.places):
@@ -254,9 +255,9 @@ class _Reader:
 _TAKEN = "names are letters, digits and '_', and those of the registered operations are taken."
 
 
-def _graphs(operation: Operation) -> Iterator[ModelGraph]:
+def _graphs(operation: Operation) -> Iterator[GraphView]:
     """Yields the graphs of an operation that lie in no other graph of it."""
-    if isinstance(operation, ModelGraph):
+    if isinstance(operation, GraphView):
         yield operation
     elif isinstance(operation, OneOf):
         for _, candidate in operation.candidates:

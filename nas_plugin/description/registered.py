@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from torch import nn
 
 from nas_plugin.description.expression import Number, evaluate, names_in
-from nas_plugin.description.operation import Op
+from nas_plugin.description.op import Op
 from nas_plugin.errors import DescriptionError, OptionError
 from nas_plugin.operations.registry import INFERRED, Factory, operations
 from nas_plugin.parameters import Parameter, parameters_of

@@ -9,8 +9,8 @@ from nas_plugin.description.expression import Number, evaluate
 from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf, Join
 from nas_plugin.description.keys import joined, keyed, names_of
-from nas_plugin.description.node import Edge, Node
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Link, Node, OneOf, Operation, Repeated
 from nas_plugin.errors import ArchitectureError
 
 Chosen = Mapping[str, Any]
@@ -49,7 +49,7 @@ class _Resolver:
         self.renamed: dict[str, str] = {}
 
     def graph(
-        self, graph: ModelGraph, base: str, place: str, here: str, there: str,
+        self, graph: GraphView, base: str, place: str, here: str, there: str,
         names: Mapping[str, Number],
     ) -> tuple[ModelGraph, Sequence[int]]:  # fmt: skip
         """Returns a graph without choices, and the positions of the inputs that it still reads."""
@@ -73,7 +73,7 @@ class _Resolver:
         found = found.with_nodes(ordered, graph.outputs if graph.outputs_are_set else ())
         return found.frozen(), [i for i, name in enumerate(graph.inputs) if name in inputs]
 
-    def reached(self, graph: ModelGraph, nodes: Mapping[str, Node]) -> set[str]:
+    def reached(self, graph: GraphView, nodes: Mapping[str, Node]) -> set[str]:
         """Returns the outputs and what the nodes read that were kept so far."""
         return {*graph.outputs, *(s for node in nodes.values() for s in node.sources)}
 
@@ -97,9 +97,9 @@ class _Resolver:
         return Node(operation, tuple(found), join)
 
     def edge(
-        self, edge: Edge, target: str, base: str, place: str, paths: tuple[str, str, str],
+        self, edge: Link, target: str, base: str, place: str, paths: tuple[str, str, str],
         names: Mapping[str, Number],
-    ) -> Edge:  # fmt: skip
+    ) -> Link:  # fmt: skip
         if edge.operation is None:
             return edge
         where = f"edges/{target}/{edge.source}"
@@ -109,7 +109,7 @@ class _Resolver:
         operation, _ = self.operation(
             edge.operation, base, joined(place, where), modules[0], modules[1], names
         )
-        return Edge(edge.source, operation)
+        return Link(edge.source, operation)
 
     def operation(
         self, operation: Operation, base: str, place: str, here: str, there: str,
@@ -117,9 +117,9 @@ class _Resolver:
     ) -> tuple[Operation, Sequence[int]]:  # fmt: skip
         """Returns an operation without choices, and which of its inputs it still reads."""
         if isinstance(operation, Op) or not any(keyed(operation, "", "", ())):
-            n = len(operation.inputs) if isinstance(operation, ModelGraph) else 1
+            n = len(operation.inputs) if isinstance(operation, GraphView) else 1
             return operation, range(n)
-        if isinstance(operation, ModelGraph):
+        if isinstance(operation, GraphView):
             known: dict[str, Number] = {}
             for name, amount in operation.parameters.items():
                 if not (isinstance(amount, str) and "c_in" in amount):

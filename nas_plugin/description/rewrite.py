@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas_plugin.description.expression import Amount, names_in, substituted
 from nas_plugin.description.join import AnyOf
 from nas_plugin.description.keys import joined, keyed
-from nas_plugin.description.node import Edge, Node
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated, inner
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import (
+    GraphView,
+    Link,
+    Node,
+    OneOf,
+    Operation,
+    Repeated,
+    inner,
+)
 from nas_plugin.description.registered import check_parameters
 from nas_plugin.errors import DescriptionError
-
-if TYPE_CHECKING:
-    from nas_plugin.description.graph import ModelGraph
 
 
 def names_used(node: Node) -> set[str]:
@@ -48,7 +53,7 @@ def with_amounts(operation: Operation, amounts: Mapping[str, Amount]) -> Operati
     return operation.with_parameters(**own).frozen()
 
 
-def under_key(node: Node, name: str, graph: ModelGraph) -> Node:
+def under_key(node: Node, name: str, graph: GraphView) -> Node:
     """Returns a node of a graph with a key, as it is outside of that graph: with keys of its own.
 
     Raises:
@@ -58,7 +63,7 @@ def under_key(node: Node, name: str, graph: ModelGraph) -> Node:
     if base is None:
         return node
     edges = tuple(
-        Edge(e.source, _keyed(e.operation, base, f"edges/{name}/{e.source}")) for e in node.edges
+        Link(e.source, _keyed(e.operation, base, f"edges/{name}/{e.source}")) for e in node.edges
     )
     join = node.join
     if isinstance(join, AnyOf) and join.key is None:

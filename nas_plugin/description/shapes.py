@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas_plugin.description.expression import Number, evaluate
-from nas_plugin.description.node import Edge, Node, Shape
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated
+from nas_plugin.description.names import Shape
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Link, Node, OneOf, Operation, Repeated
 from nas_plugin.description.registered import arguments, factory_of, made, shown
 from nas_plugin.errors import DescriptionError
-
-if TYPE_CHECKING:
-    from nas_plugin.description.graph import ModelGraph
 
 #: So many operations a model may have; a file can ask for more in a line.
 MAX_OPERATIONS = 100_000
@@ -38,7 +36,7 @@ class Flow:
         self.leaving: dict[str, Shape] = {}
 
 
-def node_shapes(graph: ModelGraph, inputs: Sequence[Shape]) -> Flow:
+def node_shapes(graph: GraphView, inputs: Sequence[Shape]) -> Flow:
     """Returns the shapes inside a graph, without the batch.
 
     Raises:
@@ -47,7 +45,7 @@ def node_shapes(graph: ModelGraph, inputs: Sequence[Shape]) -> Flow:
     return Shapes().flow(graph, inputs, own_names(graph, {}, inputs[0]), ())
 
 
-def own_names(graph: ModelGraph, outer: Names, first: Shape) -> dict[str, Number]:
+def own_names(graph: GraphView, outer: Names, first: Shape) -> dict[str, Number]:
     """Returns what the parameters of a graph stand for.
 
     Args:
@@ -66,7 +64,7 @@ class Shapes:
         self.count = 0
 
     def flow(
-        self, graph: ModelGraph, inputs: Sequence[Shape], names: Names, path: tuple[str, ...]
+        self, graph: GraphView, inputs: Sequence[Shape], names: Names, path: tuple[str, ...]
     ) -> Flow:
         """Returns the shapes inside a graph."""
         flow = Flow()
@@ -106,7 +104,7 @@ class Shapes:
         flow = self.flow(operation, inputs, own, path)
         return flow.leaving[operation.outputs[0]]
 
-    def _behind(self, edge: Edge, flow: Flow, names: Names, path: tuple[str, ...]) -> Shape:
+    def _behind(self, edge: Link, flow: Flow, names: Names, path: tuple[str, ...]) -> Shape:
         shape = flow.leaving[edge.source]
         return shape if edge.operation is None else self.after(edge.operation, [shape], names, path)
 

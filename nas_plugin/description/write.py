@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from nas_plugin.description.graph import ModelGraph, chain_names
+from nas_plugin.description.graph import chain_names
 from nas_plugin.description.join import AnyOf
-from nas_plugin.description.node import Node
+from nas_plugin.description.names import free_name
+from nas_plugin.description.op import Op, Value
 from nas_plugin.description.operation import (
+    GraphView,
+    Node,
     OneOf,
-    Op,
     Operation,
     Repeated,
-    Value,
-    free_name,
     inner,
     n_inputs,
 )
@@ -24,7 +24,7 @@ from nas_plugin.files.read import PathLike
 from nas_plugin.operations.registry import operations
 
 
-def to_yaml(graph: ModelGraph) -> str:
+def to_yaml(graph: GraphView) -> str:
     """Returns YAML text from which `from_yaml` makes an equal graph.
 
     What occurs more than once, and every sub-graph with a name, is defined under ``operations``.
@@ -35,7 +35,7 @@ def to_yaml(graph: ModelGraph) -> str:
     return dump_yaml(_Writer(graph.frozen()).whole())
 
 
-def write_graph(graph: ModelGraph, path: PathLike) -> None:
+def write_graph(graph: GraphView, path: PathLike) -> None:
     """Writes a graph to a YAML file.
 
     Raises:
@@ -48,7 +48,7 @@ def write_graph(graph: ModelGraph, path: PathLike) -> None:
 class _Writer:
     """Writes one graph."""
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: GraphView) -> None:
         self.graph = graph
         self.definitions: dict[Operation, str] = {}
         self.defined: Block = Block()
@@ -59,7 +59,7 @@ class _Writer:
         for part in _parts(self.graph):
             if not _is_definable(part) or bare(part) in self.definitions:
                 continue
-            named = part.name if isinstance(part, ModelGraph) else None
+            named = part.name if isinstance(part, GraphView) else None
             if times[bare(part)] > 1 or named is not None:
                 kind = "choice" if isinstance(part, OneOf) else "graph"
                 name = free_name((named or kind).replace("-", "_"), taken)
@@ -74,7 +74,7 @@ class _Writer:
                 data["output"] = data.pop("output")
         return data
 
-    def of_graph(self, graph: ModelGraph) -> Block:
+    def of_graph(self, graph: GraphView) -> Block:
         data = Block()
         if graph.parameters:
             data["parameters"] = dict(graph.parameters)
@@ -124,7 +124,7 @@ class _Writer:
         given: dict[str, Any] = {}
         if operation.key is not None:
             given["key"] = operation.key
-        if isinstance(operation, ModelGraph):
+        if isinstance(operation, GraphView):
             given.update(operation.parameters)
         return {"name": name, **given} if given else name
 
@@ -154,7 +154,7 @@ def bare(operation: Operation) -> Operation:
     """Returns an operation without what each of its uses may give anew: key and numbers."""
     if isinstance(operation, OneOf):
         return OneOf(dict(operation.candidates))
-    if isinstance(operation, ModelGraph):
+    if isinstance(operation, GraphView):
         ones = dict.fromkeys(operation.parameters, 1)
         return operation.with_parameters(**ones).with_key(None).frozen()
     return operation
@@ -169,18 +169,18 @@ def _parts(operation: Operation) -> Iterator[Operation]:
 
 def _is_definable(operation: Operation) -> bool:
     return isinstance(operation, OneOf) or (
-        isinstance(operation, ModelGraph) and not _is_chain(operation)
+        isinstance(operation, GraphView) and not _is_chain(operation)
     )
 
 
-def _is_chain(graph: ModelGraph) -> bool:
+def _is_chain(graph: GraphView) -> bool:
     """Says whether a graph is what a list of operations stands for."""
     parts = list(graph.operations())
     if dict(graph.inputs) != {"input": None} or graph.parameters or graph.outputs_are_set:
         return False
     if graph.key is not None or graph.name is not None or len(parts) != len(graph.nodes):
         return False
-    if any(isinstance(part, ModelGraph) and not _is_chain(part) for part in parts):
+    if any(isinstance(part, GraphView) and not _is_chain(part) for part in parts):
         return False  # its node would be called as its definition is
     before = "input"
     for name, node, wanted in zip(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from nas_plugin.description.graph import ModelGraph
 from nas_plugin.description.join import AnyOf
-from nas_plugin.description.node import Node
-from nas_plugin.description.operation import OneOf, Op, Operation, Repeated, inner
+from nas_plugin.description.op import Op
+from nas_plugin.description.operation import GraphView, Node, OneOf, Operation, Repeated, inner
 from nas_plugin.description.write import bare
 from nas_plugin.reporting._svg import document, shortened
 from nas_plugin.reporting.architecture_svg import stacked
 from nas_plugin.reporting.cell_svg import CellDrawing, Edge
 
 
-def draw_graph(graph: ModelGraph, title: str | None = None) -> str:
+def draw_graph(graph: GraphView, title: str | None = None) -> str:
     """Returns one SVG file with a graph and the sub-graphs that it is made of.
 
     Args:
@@ -26,7 +25,7 @@ def draw_graph(graph: ModelGraph, title: str | None = None) -> str:
     return document(stacked(pictures, title), title or "model description")
 
 
-def drawing(graph: ModelGraph) -> CellDrawing:
+def drawing(graph: GraphView) -> CellDrawing:
     """Returns a graph as boxes and arrows: nodes with their operation, edges with theirs."""
     boxes = {name: name for name in graph.inputs}
     boxes |= {name: _box(name, node) for name, node in graph.nodes.items()}
@@ -64,17 +63,17 @@ def _box(name: str, node: Node) -> str:
     return f"{name}: {shortened(said, 30)}" if said else name
 
 
-def _sub_graphs(operation: Operation) -> dict[ModelGraph, None]:
+def _sub_graphs(operation: Operation) -> dict[GraphView, None]:
     """Returns the sub-graphs with names of their own, outer ones first, each form once."""
-    found: dict[ModelGraph, None] = {}
+    found: dict[GraphView, None] = {}
     for part in inner(operation):
-        if isinstance(part, ModelGraph) and (part.name or _branches(part)):
+        if isinstance(part, GraphView) and (part.name or _branches(part)):
             form = bare(part)
-            assert isinstance(form, ModelGraph)
+            assert isinstance(form, GraphView)
             found[form] = None
         found |= _sub_graphs(part)
     return found
 
 
-def _branches(graph: ModelGraph) -> bool:
+def _branches(graph: GraphView) -> bool:
     return any(len(node.edges) > 1 for node in graph.nodes.values())
