@@ -109,3 +109,14 @@ class Checkpoints:
                 f"{self.folder} holds the checkpoint of an earlier run. Pass resume (--resume) to "
                 "continue it, or choose another folder (--out)."
             )
+
+
+def warn_of_changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Says which settings a resumed run does not share with the one that was saved."""
+    for name, value in now.items():
+        if saved.get(name) != value:
+            _log.warning(
+                "resumed with %s %s, saved with %s: results will not be bit-identical, and "
+                "optimizers and schedules continue as they were saved",
+                name, value, saved.get(name),
+            )  # fmt: skip

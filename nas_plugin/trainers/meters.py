@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas_plugin.errors import TrainingError
 from nas_plugin.runtime import Ranks
 
 
@@ -55,3 +57,17 @@ class Meters:
         else:
             means = {n: torch.stack([sums[n] for sums in of_ranks]).mean() for n in of_ranks[0]}
             self._sums = means
+
+
+def check_finite(values: Mapping[str, Tensor | float], step: int, epoch: int) -> None:
+    """Refuses a loss that is not finite.
+
+    Raises:
+        TrainingError: If it is not.
+    """
+    value = float(values.get("loss", 0.0))
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The loss is {value} at step {step} (epoch {epoch}). Lower the learning rate, set "
+            "grad_clip, or check the data; the last checkpoint is kept."
+        )

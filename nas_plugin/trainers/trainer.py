@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader
-from nas_plugin.errors import CheckpointError, FileError, OptionError, TrainingError
+from nas_plugin.errors import CheckpointError, FileError, OptionError
 from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
     Interrupted,
@@ -31,10 +30,10 @@ from nas_plugin.runtime import (
     set_random_state,
 )
 from nas_plugin.trainers.callbacks import Callback
-from nas_plugin.trainers.checkpoints import Checkpoints
+from nas_plugin.trainers.checkpoints import Checkpoints, warn_of_changes
 from nas_plugin.trainers.gradients import Gradients
 from nas_plugin.trainers.loaders import Loaders
-from nas_plugin.trainers.meters import Meters
+from nas_plugin.trainers.meters import Meters, check_finite
 from nas_plugin.trainers.metrics import Metrics
 from nas_plugin.trainers.nni_names import NNI_NAMES
 from nas_plugin.trainers.objective import Loss, Objective, Values
@@ -270,13 +269,7 @@ class Trainer(metaclass=Spelled):
             ) from error
         self._started = time.monotonic()
         set_random_state(state["random"])
-        for name, value in self.settings().items():
-            if state["settings"].get(name) != value:
-                _log.warning(
-                    "resumed with %s %s, saved with %s: results will not be bit-identical, and "
-                    "optimizers and schedules go on as they were saved",
-                    name, value, state["settings"].get(name),
-                )  # fmt: skip
+        warn_of_changes(state["settings"], self.settings())
 
     @property
     def elapsed(self) -> float:
@@ -383,7 +376,7 @@ class Trainer(metaclass=Spelled):
             self.ranks.note_step(self.step, time.monotonic() - began)
             self._meters.add(values)
             if self._is_due(self.log_frequency) or self.device.type == "cpu":
-                self._check_finite(values)
+                check_finite(values, self.step, self.epoch)
             if self._is_due(self.log_frequency):
                 self.record("train", self.ranks.means(values))
             self._call("on_batch_end")
@@ -395,7 +388,7 @@ class Trainer(metaclass=Spelled):
 
     def _end_epoch(self) -> None:
         trained = self.ranks.means(self._meters.means())
-        self._check_finite(trained)
+        check_finite(trained, self.step, self.epoch)
         held_out = self.validate()
         self.record("epoch", {**trained, **{f"valid_{k}": v for k, v in held_out.items()}})
         self.end_epoch()
@@ -410,16 +403,8 @@ class Trainer(metaclass=Spelled):
         code = self.ranks.any(guard.code)
         if code:
             self.save()
-            _log.warning("stopped by a signal at step %d; resume goes on from here", self.step)
+            _log.warning("stopped by a signal at step %d; resume continues from here", self.step)
             raise Interrupted(code)
-
-    def _check_finite(self, values: Mapping[str, Tensor | float]) -> None:
-        value = float(values.get("loss", 0.0))
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"The loss is {value} at step {self.step} (epoch {self.epoch}). Lower the learning "
-                "rate, set grad_clip, or check the data; the last checkpoint is kept."
-            )
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and self.step % every == 0
