@@ -265,7 +265,7 @@ def test_the_planted_architecture_is_found(seed: int) -> None:
     [
         ({"interactive_type": "l2"}, "one of kl, smoothl1"),
         ({"loss_T": 0.0}, "must be positive"),
-        ({"unrolled": True}, "steps of its own"),
+        ({"unrolled": True}, "defines its own steps"),
         ({"arch_learning_rate": 0.1}, "follows from alpha_lr"),
     ],
 )
