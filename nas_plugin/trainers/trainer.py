@@ -297,7 +297,7 @@ class Trainer(metaclass=Spelled):
                         self._train_epoch(guard)
             except BaseException:
                 for callback in (*self.callbacks, *self._progress):
-                    with suppress(FileError):  # a disk that is full refuses the ends of logs, too
+                    with suppress(FileError, OSError):  # a full disk refuses the ends of logs, too
                         callback.on_train_end()
                 raise
             self._call("on_train_end")

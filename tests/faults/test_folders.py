@@ -8,7 +8,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,27 +34,31 @@ SCRIPTS = (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and /dev of Linux")
 
 
-@pytest.fixture
-def file_limit() -> Iterator[object]:
-    """Yields what makes every file longer than some bytes fail to be written, as a full disk."""
+@contextmanager
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Yields what makes every file longer than some bytes fail to be written, as a full disk.
+
+    That holds for what pytest writes, too: inside, nothing may be printed.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_disk_that_is_full_at_a_log_line_loses_nothing(tmp_path: Path, file_limit) -> None:
+def test_a_disk_that_is_full_at_a_log_line_loses_nothing(tmp_path: Path) -> None:
     def fill() -> None:
         size = (tmp_path / "search.jsonl").stat().st_size
-        file_limit(size + 40)  # half of the next line
+        limit(size + 40)  # half of the next line
 
-    common = {"checkpoint_every": None, "tensorboard": False}
-    with pytest.raises(FileError, match=r"search.jsonl cannot be written"):
+    common = {"checkpoint_every": None, "tensorboard": False, "progress": False}
+    with file_limit() as limit, pytest.raises(FileError, match=r"search.jsonl cannot be written"):
         small_trainer(tmp_path, callbacks=[At(5, fill)], **common).train()
-    file_limit(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
 
     assert (tmp_path / "search.jsonl").read_bytes().endswith(b"}\n")
     state = load_latest(tmp_path / "checkpoints" / "search")
@@ -63,18 +68,16 @@ def test_a_disk_that_is_full_at_a_log_line_loses_nothing(tmp_path: Path, file_li
     assert steps == list(range(1, 9))
 
 
-def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(
-    tmp_path: Path, file_limit
-) -> None:
-    with pytest.raises(FileError, match=r"step_6.ckpt cannot be written"):
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tmp_path: Path) -> None:
+    with file_limit() as limit, pytest.raises(FileError, match=r"step_6.ckpt cannot be written"):
         # Without log lines the next file that is written is the checkpoint.
         small_trainer(
             tmp_path,
             log_frequency=None,
             tensorboard=False,
-            callbacks=[At(6, lambda: file_limit(1000))],
+            progress=False,
+            callbacks=[At(6, lambda: limit(1000))],
         ).train()
-    file_limit(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
 
     folder = tmp_path / "checkpoints" / "search"
     assert sorted(p.name for p in folder.iterdir()) == ["step_4.ckpt", "step_5.ckpt"]
@@ -82,18 +85,21 @@ def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(
     assert state is not None and state["position"][2] == 5
 
 
-def test_a_line_that_did_not_fit_leaves_no_half(tmp_path: Path, file_limit) -> None:
+def test_a_line_that_did_not_fit_leaves_no_half(tmp_path: Path) -> None:
     append_line(tmp_path / "log", "first")
-    file_limit(9)
-    with pytest.raises(FileError, match="cannot be written"):
+    with file_limit() as limit, pytest.raises(FileError, match="cannot be written"):
+        limit(9)
         append_line(tmp_path / "log", "second")
     assert (tmp_path / "log").read_text() == "first\n"
 
-    with JsonlLog(tmp_path / "run.jsonl") as log:
-        file_limit(200)
-        with pytest.raises(FileError, match="cannot be written"):
-            for step in range(20):
-                log.write({"step": step})
+    with (
+        JsonlLog(tmp_path / "run.jsonl") as log,
+        file_limit() as limit,
+        pytest.raises(FileError, match="cannot be written"),
+    ):
+        limit(200)
+        for step in range(20):
+            log.write({"step": step})
     whole = read_jsonl(tmp_path / "run.jsonl")
     assert [r["step"] for r in whole] == list(range(len(whole))) and whole
 
