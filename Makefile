@@ -13,6 +13,7 @@ RETRAIN_ARGS ?= --data digits --channels 12 --layers 4 --nodes 3 --epochs 14 --b
 	--learning-rate 0.1 --drop-path-prob 0 --aux-weight 0
 
 MINUTES ?= 10
+WORKERS ?= 2
 
 # What third parties can break.
 FAST := $(addprefix tests/,benchmarks choice commands data files operations profiling reporting \
@@ -41,8 +42,8 @@ search: $(STAMP)  ## Search and retrain a network on real handwritten digits (mi
 	@echo "  model.pt                 the trained network"
 	@echo "  $(VENV)/bin/tensorboard --logdir $(OUT)/tensorboard   shows the curves"
 
-test: $(STAMP)  ## Run the test suite
-	$(PY) -m pytest -q
+test: $(STAMP)  ## Run the test suite (WORKERS=2)
+	$(PY) -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-slow: $(STAMP)  ## Run what takes long: kill games, hundreds of trials, real searches
 	$(PY) -m pytest -q -m slow

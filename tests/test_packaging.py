@@ -26,6 +26,7 @@ NOT_IMPORTED = {
     "torchvision": "the user's own transforms and data sets",
     "build": "makes the wheel",
     "mypy": "a command",
+    "pytest-xdist": "a plugin of pytest: -n",
     "ruff": "a command",
     "types-pyyaml": "types only",
 }

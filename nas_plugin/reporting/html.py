@@ -196,7 +196,7 @@ def _plot(plot: Callable[[Any, Path], Path], records: Sequence[Record], any_data
         return "<p>Nothing was recorded.</p>"
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # A name in a log may hold a character that no font has; its box is what can be shown.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         svg = plot(records, Path(folder) / "plot.svg").read_text(encoding="utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     return f"<div class=plot>{svg}</div>"
