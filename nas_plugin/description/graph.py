@@ -260,6 +260,10 @@ class ModelGraph(GraphView):
             self._hash = hash(self._identity())
         return self._hash
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Hashes of texts differ from process to process.
+        return {**self.__dict__, "_hash": None}
+
     def __repr__(self) -> str:
         name = "" if self.name is None else f"'{self.name}', "
         return f"ModelGraph({name}{len(self._nodes)} nodes)"

@@ -127,6 +127,11 @@ class ArchTrainer(SearchTrainer):
         steps = range(self.steps_per_epoch)
         return sum(due(epoch, step) for epoch in range(self.num_epochs) for step in steps)
 
+    @property
+    def trains_logits(self) -> bool:
+        """Whether the schedule trains the logits in the epoch that runs."""
+        return self.schedule.is_due(self.epoch, 0)
+
     def start_epoch(self, epoch: int) -> None:
         self.mutator.plan(self.arch_steps)
         super().start_epoch(epoch)

@@ -111,7 +111,8 @@ class PdartsTrainer(StagedTrainer):
                 f"warmup_epochs ({self.warmup}) must be below num_epochs ({num_epochs}), the "
                 "epochs of a stage, for the logits to be trained."
             )
-        self._widest = max(len(c.candidates) for c in self.mutator.space.values())
+        layers = [c for c in self.mutator.space.values() if c.kind == "layer"]
+        self._widest = max((len(c.candidates) for c in layers), default=0)
         left = self._widest
         for drop in self.num_to_drop:
             left -= drop

@@ -99,6 +99,11 @@ class SearchTrainer(Trainer):
         """Returns the finished part of the search, 0 in the first epoch and 1 in the last."""
         return epoch / max(1, self.num_epochs - 1)
 
+    @property
+    def trains_logits(self) -> bool:
+        """Whether the mutator learns in the epoch that runs."""
+        return True
+
     def end_epoch(self) -> None:
         self.record("choices", {"probabilities": self.mutator.status()})
 

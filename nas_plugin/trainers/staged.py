@@ -128,6 +128,11 @@ class StagedTrainer(BilevelTrainer):
         steps = range(self.steps_per_epoch)
         return sum(due(epoch, step) for epoch in range(self.stage_epochs) for step in steps)
 
+    @property
+    def trains_logits(self) -> bool:
+        """Whether the schedule trains the logits in the epoch of the stage that runs."""
+        return self.schedule.is_due(self.stage_epoch, 0)
+
     def start_epoch(self, epoch: int) -> None:
         stage = epoch // self.stage_epochs
         if stage != self.stage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import networkx
 import pytest
 
@@ -153,3 +155,10 @@ def test_parameters_of_a_sub_graph_are_replaced_where_it_is_unnested():
 
     assert graph.nodes["a"].operation == Op("conv", c_out="2 * ( width - 1 ) + c_in")
     assert compile_graph(graph).a.out_channels == before.part.a.out_channels == 11
+
+
+def test_a_hash_stays_in_its_process(net):
+    graph = net.frozen()
+    hash(graph)
+    copied = pickle.loads(pickle.dumps(graph))
+    assert copied == graph and vars(copied)["_hash"] is None

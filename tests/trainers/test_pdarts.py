@@ -31,17 +31,17 @@ NAMES = ("none", "skipconnect", "a", "b", "c", "d")
 
 
 class Net(nn.Module):
-    """A normal cell of two nodes on vectors, as often as there are layers."""
+    """A normal cell on vectors, as often as there are layers."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, n_nodes: int = 2, n_candidates: int = 6) -> None:
         super().__init__()
 
         def edge(node: int, source: int) -> dict[str, nn.Module]:
             made = [Zeros(), nn.Identity(), *(nn.Linear(3, 3) for _ in range(4))]
-            return dict(zip(NAMES, made, strict=True))
+            return dict(zip(NAMES[:n_candidates], made[:n_candidates], strict=True))
 
         self.cells = nn.ModuleList(
-            Cell("normal", edge, n_nodes=2, output="last") for _ in range(layers)
+            Cell("normal", edge, n_nodes=n_nodes, output="last") for _ in range(layers)
         )
         self.norm = nn.BatchNorm1d(3)
         self.head = nn.Linear(3, 2)
@@ -314,3 +314,16 @@ def test_every_key_keeps_as_many_as_asked() -> None:
     for key in trainer.strongest(1):
         nested = [set(trainer.strongest(n)[key]) for n in range(1, 7)]
         assert all(a < b for a, b in itertools.pairwise(nested))
+
+
+def test_inputs_of_a_node_are_no_candidates_to_drop() -> None:
+    def few(layers: int) -> Any:
+        model = Net(layers, n_nodes=4, n_candidates=3)  # the last node chooses among five inputs
+        return model, nn.functional.cross_entropy, torch.optim.SGD(model.parameters(), 0.1), None
+
+    data = ArrayDataset(torch.randn(32, 3), torch.randint(0, 2, (32,)))
+    with pytest.raises(OptionError, match="leaves none of 3"):
+        PdartsTrainer(
+            few, 1, accuracy, 2, data, data, pdarts_num_layers=(0, 0, 0),
+            pdarts_num_to_drop=(2, 2, 0), batch_size=8, device="cpu", progress=False,
+        )  # fmt: skip

@@ -17,6 +17,7 @@ class Stop(Callback):
     """Ends a search after the epoch in which `reason` gives one.
 
     The mutator then goes back to its state after an earlier epoch; the weights stay as they are.
+    Epochs in which logits do not learn yet do not count.
 
     Args:
         back: Epochs to go back.
@@ -51,6 +52,9 @@ class Stop(Callback):
         raise NotImplementedError(f"{type(self).__name__} must say when it stops")
 
     def on_epoch_end(self, epoch: int) -> None:
+        # Logits that do not learn yet rank as they began; and of two stops the first one decides.
+        if not self.trainer.trains_logits or self.trainer.stopped is not None:
+            return
         mutator = self.trainer.mutator
         state = copy.deepcopy(dict(mutator.state_dict()))
         self._states = [*self._states, state][-1 - self.back :]

@@ -133,3 +133,43 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
             made()
     with pytest.raises(OptionError, match="No candidate is called shortcut"):
         search(SkipStop(skips=["shortcut"]), growing)
+
+
+def plain_search(*callbacks: Callback, epochs: int, warmup_epochs: int = 0) -> BilevelTrainer:
+    model = Net()
+    trainer = BilevelTrainer(
+        model, nn.functional.cross_entropy, accuracy, torch.optim.SGD(model.parameters(), lr=0.1),
+        epochs, DATA, DATA, mutator="darts", batch_size=8, device="cpu", limit_batches=1,
+        progress=False, callbacks=callbacks, execution="eager", warmup_epochs=warmup_epochs,
+    )  # fmt: skip
+    trainer.train()
+    return trainer
+
+
+def test_epochs_in_which_no_logit_learns_do_not_count() -> None:
+    trainer = plain_search(RankingStop(epochs=2), epochs=4, warmup_epochs=3)
+    assert trainer.stopped is None and trainer.epoch == 4
+
+
+class After(Stop):
+    """Stops after an epoch, for a reason of its own."""
+
+    def __init__(self, epoch: int, said: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.epoch, self.said = epoch, said
+
+    def reason(self, epoch: int) -> str | None:
+        return self.said if epoch == self.epoch else None
+
+
+def test_of_two_stops_the_first_one_decides() -> None:
+    states: list[torch.Tensor] = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, epoch: int) -> None:
+            states.append(self.trainer.mutator.alphas.detach().clone())
+
+    trainer = plain_search(Watch(), After(2, "the first", back=2), After(2, "the second"), epochs=4)
+    assert trainer.stopped == "the first"
+    assert torch.equal(trainer.mutator.alphas, states[0])
+    assert not torch.equal(states[0], states[2])
