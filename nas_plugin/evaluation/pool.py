@@ -199,7 +199,7 @@ def _serve(make_evaluator: Callable[[], Evaluator], connection: Connection) -> N
         if evaluator is None:
             try:
                 evaluator = make_evaluator()
-            except Exception:
+            except Exception:  # of the user; its traceback is the answer
                 connection.send(traceback.format_exc())
                 return
             connection.send(_READY)
@@ -211,7 +211,7 @@ def _outcome(evaluator: Evaluator, proposal: Proposal) -> Outcome:
         outcome = evaluator.evaluate(proposal)
     except NasError as error:
         return Outcome(failure=f"{type(error).__name__}: {error}")
-    except Exception:
+    except Exception:  # of the user; the search continues without this one
         return Outcome(failure=traceback.format_exc())
     if not isinstance(outcome, Outcome):
         return Outcome(failure=f"evaluate() returned {outcome!r:.80}, not an Outcome")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from nas_plugin.choice.keys import unwrap
 from nas_plugin.data import Loader
-from nas_plugin.errors import CheckpointError, FileError, OptionError
+from nas_plugin.errors import CheckpointError, OptionError
 from nas_plugin.parameters import Spelled
 from nas_plugin.runtime import (
     Interrupted,
@@ -32,6 +31,7 @@ from nas_plugin.runtime import (
 from nas_plugin.trainers.callbacks import Callback
 from nas_plugin.trainers.checkpoints import Checkpoints, warn_of_changes
 from nas_plugin.trainers.gradients import Gradients
+from nas_plugin.trainers.listeners import Listeners
 from nas_plugin.trainers.loaders import Loaders
 from nas_plugin.trainers.meters import Meters, check_finite
 from nas_plugin.trainers.metrics import Metrics
@@ -48,7 +48,6 @@ from nas_plugin.trainers.options import (
     made_optimizer,
 )
 from nas_plugin.trainers.preflight import Preflight
-from nas_plugin.trainers.progress import ProgressCallback
 
 _log = logging.getLogger(__name__)
 
@@ -143,13 +142,10 @@ class Trainer(metaclass=Spelled):
         rank_timeout: float | None = None,
     ) -> None:
         check_counts(
-            num_epochs=num_epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            limit_batches=limit_batches,
-            log_frequency=log_frequency,
+            num_epochs=num_epochs, batch_size=batch_size, accumulate=accumulate,
+            limit_batches=limit_batches, log_frequency=log_frequency,
             checkpoint_every=checkpoint_every,
-        )
+        )  # fmt: skip
         check_step(batch_size, accumulate, grad_clip)
         check_seconds(rank_timeout=rank_timeout)
         self.device = pick_device(device)
@@ -173,9 +169,7 @@ class Trainer(metaclass=Spelled):
         self.grad_clip = grad_clip
         self.log_frequency = log_frequency
         self.callbacks = list(callbacks)
-        # Beside the callbacks: it has no state, so it may differ between a run and its resume.
-        own = any(isinstance(callback, ProgressCallback) for callback in callbacks)
-        self._progress = [ProgressCallback()] if progress and not own else []
+        self._tell = Listeners(self.callbacks, progress=progress)
         self.checkpoints = Checkpoints(
             checkpoint_dir, self.ranks, every=checkpoint_every, resume=resume
         )
@@ -292,15 +286,13 @@ class Trainer(metaclass=Spelled):
             self._is_restored = False
             try:
                 with InterruptGuard() as guard, frozen_garbage():
-                    self._call("on_train_begin")
+                    self._tell("on_train_begin")
                     while self.epoch < self.num_epochs and self.stopped is None:
                         self._train_epoch(guard)
             except BaseException:
-                for callback in (*self.callbacks, *self._progress):
-                    with suppress(FileError, OSError):  # a full disk refuses the ends of logs, too
-                        callback.on_train_end()
+                self._tell.close()
                 raise
-            self._call("on_train_end")
+            self._tell("on_train_end")
 
     def restore(self) -> None:
         """Reads the checkpoint that a resumed run continues from; `train` does it if nobody has.
@@ -312,8 +304,7 @@ class Trainer(metaclass=Spelled):
         """
         if self._is_restored:
             return
-        for callback in (*self.callbacks, *self._progress):
-            callback.build(self)
+        self._tell("build", self)
         found = self.checkpoints.latest()
         if found is not None:
             self.load_state_dict(found)
@@ -352,8 +343,7 @@ class Trainer(metaclass=Spelled):
         if self.ranks.is_first:
             position = {"step": self.step, "epoch": self.epoch, "phase": phase}
             record = {**position, "time": round(self.elapsed, 3), **values}
-            for callback in (*self.callbacks, *self._progress):
-                callback.on_record(record)
+            self._tell("on_record", record)
 
     def save(self) -> None:
         """Writes a checkpoint."""
@@ -366,7 +356,7 @@ class Trainer(metaclass=Spelled):
     def _train_epoch(self, guard: InterruptGuard) -> None:
         self.model.train()
         self.start_epoch(self.epoch)
-        self._call("on_epoch_begin", self.epoch)
+        self._tell("on_epoch_begin", self.epoch)
         for batch in self.batches(self.epoch, self.batch):
             self.given = batch
             began = time.monotonic()
@@ -379,7 +369,7 @@ class Trainer(metaclass=Spelled):
                 check_finite(values, self.step, self.epoch)
             if self._is_due(self.log_frequency):
                 self.record("train", self.ranks.means(values))
-            self._call("on_batch_end")
+            self._tell("on_batch_end")
             if self.checkpoints.is_due(self.step):
                 self.save()
             self._stop_if_asked(guard)
@@ -392,7 +382,7 @@ class Trainer(metaclass=Spelled):
         held_out = self.validate()
         self.record("epoch", {**trained, **{f"valid_{k}": v for k, v in held_out.items()}})
         self.end_epoch()
-        self._call("on_epoch_end", self.epoch)
+        self._tell("on_epoch_end", self.epoch)
         self.epoch, self.batch, self._meters = self.epoch + 1, 0, Meters()
         self.save()
 
@@ -408,7 +398,3 @@ class Trainer(metaclass=Spelled):
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and self.step % every == 0
-
-    def _call(self, event: str, *args: Any) -> None:
-        for callback in (*self.callbacks, *self._progress):
-            getattr(callback, event)(*args)

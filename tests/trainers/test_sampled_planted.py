@@ -32,7 +32,7 @@ BLOCKS = {"random_nas": 3, "spos": 6, "fairnas": 6}
 #: of 0.1 five or more of ten are missed once in 600 runs, at 0.03 once in 180,000. Chance, which
 #: solves one seed of a hundred, solves six of ten in fewer than one run of a thousand million.
 DRAWN = 6
-#: A seed on which the second stage ends beside the winner.
+#: A seed on which the second stage ends beside the winner, as the card says.
 MISSED = {("spos", 8)}
 
 
@@ -103,9 +103,7 @@ def test_methods_of_uniform_paths_solve_a_seed(kind: str) -> None:
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", ["random_nas", "enas", "spos", "fairnas"])
 def test_slower_methods_solve_the_seeds(kind: str, seed: int) -> None:
-    if (kind, seed) in MISSED:
-        pytest.skip("known to be missed; the card says nine of ten")
-    assert is_solved(kind, seed)
+    assert is_solved(kind, seed) or (kind, seed) in MISSED
 
 
 @pytest.mark.slow
